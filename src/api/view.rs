@@ -1,0 +1,303 @@
+//! What is shown of clients and providers: the shapes of `status -o json`, shared by both faces (interface 4).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::controller::fleet::{FILES, FileProblem, PAUSE_ALL};
+use crate::controller::running::{DIRECTORY, LIMITS, Limits};
+use crate::plan::draft::later;
+use crate::provider::http::budget::BudgetState;
+use crate::resource::kind::ResourceKind;
+use crate::resource::name::ClientName;
+use crate::resource::owned::OwnedResource;
+use crate::resource::release::{Fingerprint, Releases};
+use crate::spec::client_spec::ClientSpec;
+use crate::spec::defaults::Defaults;
+use crate::spec::parse::parse;
+use crate::spec::placement::Issuer;
+use crate::spec::validate::Rules;
+use crate::status::{Condition, ConditionType, Phase, Truth};
+use crate::store::{ClientRecord, Pause, Store, Stored};
+
+/// Document in which the daemon keeps how its accounts stand: a list of [`ProviderView`].
+pub const PROVIDERS: &str = "providers";
+
+/// What a view needs from the settings to read a record.
+#[derive(Debug, Clone)]
+pub struct Lens {
+    /// Rules of specs.
+    pub rules: Rules,
+    /// What specs leave open.
+    pub defaults: Defaults,
+    /// From offline to the site's removal.
+    pub grace: Duration,
+    /// From offline to the database's drop.
+    pub database_grace: Duration,
+}
+
+impl Lens {
+    /// The same lens with the limits of the daemon that last ran over this state.
+    pub async fn as_the_daemon(&self, store: &dyn Store) -> Stored<Self> {
+        let mut lens = self.clone();
+        let kept = store.document(LIMITS).await?.and_then(|value| serde_json::from_value::<Limits>(value).ok());
+        if let Some(limits) = kept {
+            lens.grace = limits.grace;
+            lens.database_grace = limits.database_grace;
+            lens.rules.base_domain.clone_from(&limits.base_domain);
+            lens.defaults.base_domain = limits.base_domain;
+        }
+        Ok(lens)
+    }
+
+    /// The spec in force of a client; `None` where none was accepted or today's rules refuse it.
+    pub fn spec(&self, record: &ClientRecord) -> Option<ClientSpec> {
+        let accepted = record.accepted.as_ref()?;
+        parse(accepted.text.as_bytes(), &self.rules).ok().map(|parsed| parsed.spec)
+    }
+}
+
+/// Everything `status` shows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Overview {
+    /// Every client that is there or on its way out, by name.
+    pub clients: Vec<ClientView>,
+    /// The accounts, as the daemon last saw them.
+    pub providers: Vec<ProviderView>,
+    /// Files that are not in force.
+    pub files: Vec<FileProblem>,
+    /// Why the specs directory tells nothing.
+    pub directory: Option<String>,
+    /// The pause of all clients.
+    pub pause: Option<Pause>,
+}
+
+/// One client.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientView {
+    /// Its name.
+    pub name: String,
+    /// Its incarnation.
+    pub uid: String,
+    /// Newest generation.
+    pub generation: u64,
+    /// Newest generation that a pass planned.
+    pub observed_generation: u64,
+    /// For people.
+    pub phase: Phase,
+    /// Root domain; `None` while no spec can be read.
+    pub domain: Option<String>,
+    /// Where it is served.
+    pub url: Option<String>,
+    /// Port on its server.
+    pub port: Option<u16>,
+    /// The one sentence.
+    pub message: String,
+    /// When the next pass is due.
+    pub next_attempt: Option<Timestamp>,
+    /// Conditions, in the order in which people read them.
+    pub conditions: Vec<Condition>,
+    /// What is its own at the providers.
+    pub resources: Vec<ResourceView>,
+    /// The newest deploy.
+    pub last_deployment: Option<DeploymentView>,
+    /// Labels of the spec.
+    pub labels: BTreeMap<String, String>,
+    /// File of the spec, below the specs directory.
+    pub file: Option<String>,
+    /// The pause of this client.
+    pub pause: Option<Pause>,
+}
+
+/// One resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ResourceView {
+    /// Its kind.
+    pub kind: ResourceKind,
+    /// Who provides it.
+    pub provider: String,
+    /// The provider's id.
+    pub id: String,
+    /// Its natural name.
+    pub name: String,
+}
+
+/// The newest deploy of a client.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentView {
+    /// Number in the client's history.
+    pub number: u64,
+    /// How far it is.
+    pub state: DeploymentState,
+    /// `owner/name`.
+    pub repository: String,
+    /// The branch.
+    pub branch: String,
+    /// The commit, as far as it is known.
+    pub commit: Option<String>,
+    /// When it was asked for.
+    pub started_at: Option<Timestamp>,
+    /// When it was seen to have ended.
+    pub finished_at: Option<Timestamp>,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// The end of the log of a failed one.
+    pub log: Option<String>,
+}
+
+/// How far a deploy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub enum DeploymentState {
+    Running,
+    Succeeded,
+    Failed,
+}
+
+/// How an account stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderView {
+    /// `ploi`, `cloudflare`, …
+    pub name: String,
+    /// Calls that a window may hold.
+    pub limit: u32,
+    /// Calls that could start now.
+    pub remaining: u32,
+    /// When every slot is free again.
+    pub resets_at: Option<Timestamp>,
+    /// `closed` as an electrician says it: calls pass; `open`: nobody calls until the time is over.
+    pub circuit: String,
+}
+
+impl ProviderView {
+    /// How a budget stands at `now`.
+    pub fn of(name: &str, budget: &BudgetState, now: Timestamp) -> Self {
+        let blocked = !budget.closed_for.is_zero();
+        let resets_in = budget.resets_in.max(budget.closed_for);
+        ProviderView {
+            name: name.to_owned(),
+            limit: budget.limit,
+            remaining: if blocked { 0 } else { budget.remaining },
+            resets_at: (!resets_in.is_zero()).then(|| later(now, resets_in)),
+            circuit: if blocked { "open".into() } else { "closed".into() },
+        }
+    }
+}
+
+/// Reads everything that `status` shows.
+pub async fn overview(store: &dyn Store, lens: &Lens) -> Stored<Overview> {
+    let lens = lens.as_the_daemon(store).await?;
+    let records = store.clients().await?;
+    let clients = records.iter().filter(|record| !is_gone(record)).map(|record| client(record, &lens)).collect();
+    Ok(Overview {
+        clients,
+        providers: document(store, PROVIDERS).await?.unwrap_or_default(),
+        files: document(store, FILES).await?.unwrap_or_default(),
+        directory: document(store, DIRECTORY).await?,
+        pause: document(store, PAUSE_ALL).await?,
+    })
+}
+
+/// One client; `None` when there is none of that name, or nothing of it but a retained database.
+pub async fn one(store: &dyn Store, name: &ClientName, lens: &Lens) -> Stored<Option<ClientView>> {
+    let lens = lens.as_the_daemon(store).await?;
+    Ok(store.client(name).await?.filter(|record| !is_gone(record)).map(|record| client(&record, &lens)))
+}
+
+/// Whether everything was done that is done to a client that goes.
+pub fn is_gone(record: &ClientRecord) -> bool {
+    record.owned.removal.as_ref().is_some_and(|removal| removal.finished_at.is_some())
+}
+
+async fn document<T: serde::de::DeserializeOwned>(store: &dyn Store, key: &str) -> Stored<Option<T>> {
+    Ok(store.document(key).await?.and_then(|value| serde_json::from_value(value).ok()))
+}
+
+/// What is shown of one record.
+pub fn client(record: &ClientRecord, lens: &Lens) -> ClientView {
+    let spec = lens.spec(record);
+    let domain = spec.as_ref().and_then(|spec| spec.domain(&lens.defaults).ok()).map(|domain| domain.to_string());
+    let scheme = match spec.as_ref().map(|spec| spec.spec.tls.issuer) {
+        Some(Issuer::None) => "http",
+        _ => "https",
+    };
+    ClientView {
+        name: record.name.to_string(),
+        uid: record.owned.mark.uid.to_string(),
+        generation: record.generation,
+        observed_generation: record.observed_generation,
+        phase: record.status.phase,
+        url: domain.as_ref().map(|domain| format!("{scheme}://{domain}")),
+        domain,
+        port: record.owned.allocation.port.as_ref().map(|(_, port)| *port),
+        message: record.status.message.clone(),
+        next_attempt: record.status.next_attempt,
+        conditions: record.status.conditions.clone(),
+        resources: record.owned.resources.iter().map(resource).collect(),
+        last_deployment: last_deployment(&record.owned.releases),
+        labels: spec.map(|spec| spec.metadata.labels).unwrap_or_default(),
+        file: record.accepted.as_ref().map(|accepted| accepted.file.clone()),
+        pause: record.pause.clone(),
+    }
+}
+
+fn resource(owned: &OwnedResource) -> ResourceView {
+    ResourceView {
+        kind: owned.kind,
+        provider: owned.provider.clone(),
+        id: owned.id.to_string(),
+        name: owned.name.clone(),
+    }
+}
+
+fn last_deployment(releases: &Releases) -> Option<DeploymentView> {
+    let view = |number, fingerprint: &Fingerprint, state| DeploymentView {
+        number,
+        state,
+        repository: fingerprint.repository.clone(),
+        branch: fingerprint.branch.clone(),
+        commit: fingerprint.commit.as_ref().map(ToString::to_string),
+        started_at: None,
+        finished_at: None,
+        reason: None,
+        log: None,
+    };
+    let running = releases.in_flight.as_ref().map(|running| DeploymentView {
+        started_at: Some(running.requested_at),
+        ..view(running.number, &running.fingerprint, DeploymentState::Running)
+    });
+    let failed = releases.failed.as_ref().map(|failed| DeploymentView {
+        finished_at: Some(failed.at),
+        reason: Some(failed.reason.clone()),
+        log: Some(failed.excerpt.clone()).filter(|log| !log.is_empty()),
+        ..view(failed.number, &failed.fingerprint, DeploymentState::Failed)
+    });
+    let live = releases.live.as_ref().map(|live| DeploymentView {
+        started_at: Some(live.started_at),
+        finished_at: Some(live.finished_at),
+        ..view(live.number, &live.fingerprint, DeploymentState::Succeeded)
+    });
+    [live, failed, running].into_iter().flatten().max_by_key(|deployment| deployment.number)
+}
+
+/// The one sentence without the time of the next look, which moves with every pass.
+pub fn without_time(message: &str) -> &str {
+    message.split("; next look at ").next().unwrap_or_default()
+}
+
+impl ClientView {
+    /// The condition of that type.
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// `True`, `False` or `Unknown`.
+    pub fn ready(&self) -> Truth {
+        self.condition(ConditionType::Ready).map_or(Truth::Unknown, |ready| ready.status)
+    }
+}

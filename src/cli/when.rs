@@ -1,0 +1,117 @@
+//! Times as people say them: how long ago, how long until, and `--until` read back.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp, ToSpan};
+
+/// `12s ago`, `in 3m`, `now`; the largest unit alone, from seconds to days.
+pub fn relative(at: Timestamp, now: Timestamp) -> String {
+    let seconds = at.duration_since(now).as_secs();
+    match seconds {
+        0 => "now".into(),
+        ahead if ahead > 0 => format!("in {}", span(seconds.unsigned_abs())),
+        _ => format!("{} ago", span(seconds.unsigned_abs())),
+    }
+}
+
+/// A time with how far it is: `2026-11-20T14:00:00Z (in 3m)`.
+pub fn absolute(at: Timestamp, now: Timestamp) -> String {
+    format!("{at:.0} ({})", relative(at, now))
+}
+
+/// A duration in its two largest units.
+fn span(seconds: u64) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match seconds {
+        s if s < MINUTE => format!("{s}s"),
+        s if s < HOUR => two((s / MINUTE, "m"), (s % MINUTE, "s"), s < 10 * MINUTE),
+        s if s < DAY => two((s / HOUR, "h"), (s % HOUR / MINUTE, "m"), true),
+        s => two((s / DAY, "d"), (s % DAY / HOUR, "h"), s < 10 * DAY),
+    }
+}
+
+fn two(large: (u64, &str), small: (u64, &str), precise: bool) -> String {
+    if precise && small.0 > 0 {
+        format!("{}{}{}{}", large.0, large.1, small.0, small.1)
+    } else {
+        format!("{}{}", large.0, large.1)
+    }
+}
+
+/// A moment in the future: a duration from now (`2h`, `3days`), a timestamp (`2026-12-01T08:00:00Z`) or a day (`2026-12-01`,
+/// its beginning in UTC).
+///
+/// # Errors
+/// It is none of these, or it is over.
+pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let at = match humantime::parse_duration(text) {
+        Ok(ahead) => after(now, ahead)?,
+        Err(_) => timestamp(text)?,
+    };
+    if at <= now {
+        return Err(format!("{at:.0} is over; name a moment in the future"));
+    }
+    Ok(at)
+}
+
+fn after(now: Timestamp, ahead: Duration) -> Result<Timestamp, String> {
+    let far = || "that is too far away".to_owned();
+    now.checked_add(SignedDuration::try_from(ahead).map_err(|_| far())?).map_err(|_| far())
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, String> {
+    let expected =
+        || "a duration (2h), a timestamp (2026-12-01T08:00:00Z) or a day (2026-12-01) is expected".to_owned();
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let day = text.parse::<jiff::civil::Date>().map_err(|_| expected())?;
+    let zoned = day.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| expected())?;
+    zoned.timestamp().checked_add(0.seconds()).map_err(|_| expected())
+}
+
+/// A duration of the command line: `30m`.
+///
+/// # Errors
+/// It is none.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; a duration such as 30s or 10m is expected"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).expect("in range")
+    }
+
+    #[test]
+    fn distances_read_as_people_say_them() {
+        let cases = [
+            (0, "now"),
+            (12, "in 12s"),
+            (-59, "59s ago"),
+            (90, "in 1m30s"),
+            (-45 * 60 - 3, "45m ago"),
+            (2 * 3600 + 60, "in 2h1m"),
+            (7 * 86_400, "in 7d"),
+            (-14 * 86_400 - 7200, "14d ago"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(relative(at(seconds), at(0)), expected);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_duration_a_timestamp_or_a_day_and_lies_ahead() {
+        let now: Timestamp = "2026-11-20T12:00:00Z".parse().expect("a timestamp");
+        assert_eq!(moment("2h", now).map(|at| at.to_string()), Ok("2026-11-20T14:00:00Z".into()));
+        assert_eq!(moment("2026-12-01", now).map(|at| at.to_string()), Ok("2026-12-01T00:00:00Z".into()));
+        assert_eq!(moment("2026-12-01T08:00:00Z", now).map(|at| at.to_string()), Ok("2026-12-01T08:00:00Z".into()));
+        assert!(moment("2026-11-20", now).is_err_and(|why| why.contains("is over")));
+        assert!(moment("soon", now).is_err());
+    }
+}

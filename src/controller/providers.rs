@@ -1,0 +1,30 @@
+//! The providers of one installation, as the loop sees them: traits only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::provider::{Cms, Databases, Dns, Git, Host, Outside};
+
+/// What is configured. What is not here makes `ProviderNotConfigured`; nothing is put in its place.
+#[derive(Clone)]
+pub struct Providers {
+    /// Hosts by name.
+    pub hosts: BTreeMap<String, Host>,
+    /// DNS by name.
+    pub dns: BTreeMap<String, Arc<dyn Dns>>,
+    /// Databases by name.
+    pub databases: BTreeMap<String, Arc<dyn Databases>>,
+    /// The CMS of the sites.
+    pub cms: Arc<dyn Cms>,
+    /// Probes and name servers.
+    pub outside: Arc<dyn Outside>,
+    /// Branch heads.
+    pub git: Option<Arc<dyn Git>>,
+}
+
+impl Providers {
+    /// Names of everything that is configured.
+    pub fn names(&self) -> std::collections::BTreeSet<String> {
+        self.hosts.keys().chain(self.dns.keys()).chain(self.databases.keys()).cloned().collect()
+    }
+}

@@ -1,0 +1,88 @@
+//! What people ask from other processes: rows in the state, taken up within a moment (decisions 33).
+
+use jiff::Timestamp;
+
+use crate::controller::absence::Absences;
+use crate::controller::fleet::PAUSE_ALL;
+use crate::resource::name::ClientName;
+use crate::store::{Ask, Pause, Request, Store, Stored};
+
+/// What a request leaves to the loop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// This client gets a pass now.
+    Pass(ClientName),
+    /// All get one.
+    PassAll,
+    /// The directory is scanned now.
+    Scan,
+    /// Nothing.
+    Nothing,
+}
+
+/// Takes one request up: its effect, and the sentence that answers it.
+pub async fn take(request: &Request, store: &dyn Store, now: Timestamp) -> Stored<(Effect, Result<String, String>)> {
+    match &request.ask {
+        Ask::Reconcile(name) => {
+            change(store, name, |record| {
+                record.owned.attempts.clear();
+                "a pass begins now".into()
+            })
+            .await
+        }
+        Ask::Deploy(name) => {
+            change(store, name, |record| {
+                record.owned.releases.requested += 1;
+                record.owned.releases.failed = None;
+                record.owned.attempts.clear();
+                format!("release {} is asked for", record.owned.releases.next_number)
+            })
+            .await
+        }
+        Ask::Pause { client: Some(name), reason, until } => {
+            let pause = Pause { reason: reason.clone(), since: now, until: *until };
+            change(store, name, |record| {
+                record.pause = Some(pause);
+                "paused; nothing is written until it is resumed".into()
+            })
+            .await
+        }
+        Ask::Pause { client: None, reason, until } => {
+            let pause = Pause { reason: reason.clone(), since: now, until: *until };
+            store.put_document(PAUSE_ALL, serde_json::to_value(pause).ok().as_ref()).await?;
+            Ok((Effect::PassAll, Ok("all clients are paused; nothing is written until they are resumed".into())))
+        }
+        Ask::Resume(Some(name)) => {
+            change(store, name, |record| {
+                record.pause = None;
+                "resumed".into()
+            })
+            .await
+        }
+        Ask::Resume(None) => {
+            store.put_document(PAUSE_ALL, None).await?;
+            Ok((Effect::PassAll, Ok("resumed".into())))
+        }
+        Ask::Approve(hash) => {
+            let mut absences = Absences::load(store).await?;
+            let answer = absences.approve(hash);
+            if answer.is_ok() {
+                absences.save(store).await?;
+            }
+            Ok((Effect::Scan, answer))
+        }
+    }
+}
+
+async fn change(
+    store: &dyn Store,
+    name: &ClientName,
+    change: impl FnOnce(&mut crate::store::ClientRecord) -> String,
+) -> Stored<(Effect, Result<String, String>)> {
+    let Some(mut record) = store.client(name).await? else {
+        return Ok((Effect::Nothing, Err(format!("no client is called {name}; `sitewright status` lists them"))));
+    };
+    let answer = change(&mut record);
+    store.save(&record).await?;
+    Ok((Effect::Pass(name.clone()), Ok(answer)))
+}

@@ -1,0 +1,451 @@
+//! The daemon: scans, requests, timers and workers around one queue, and an orderly stop.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::controller::absence::{Absences, Presence};
+use crate::controller::build_slots::BuildSlots;
+use crate::controller::clock::Clock;
+use crate::controller::fleet::Fleet;
+use crate::controller::observer::Observer;
+use crate::controller::options::Options;
+use crate::controller::providers::Providers;
+use crate::controller::queue::WorkQueue;
+use crate::controller::reconciler::{Next, Preview, Reconciler};
+use crate::controller::records::Records;
+use crate::controller::requests::{Effect, take};
+use crate::controller::servers::Servers;
+use crate::controller::watcher::{Events, Scan};
+use crate::controller::wishes::Wishes;
+use crate::plan::draft::later;
+use crate::resource::kind::ResourceKind;
+use crate::resource::name::{ClientName, HostName};
+use crate::resource::removal::{DeletionPolicy, ReclaimPolicy, Removal};
+use crate::resource::secret::DigestKey;
+use crate::store::{ClientRecord, EventKind, Store, Stored};
+
+/// Requests of other processes are looked for this often (decisions 33).
+const REQUESTS_EVERY: Duration = Duration::from_millis(250);
+/// How often a single run asks whether everybody has settled.
+const SETTLED_LOOK: Duration = Duration::from_millis(20);
+/// A pass that cannot use the state tries again after this long.
+const STATE_RETRY: Duration = Duration::from_secs(5);
+/// The longest a stop waits for passes under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// The document that tells of the directory.
+pub const DIRECTORY: &str = "directory";
+
+/// The document of the limits the daemon keeps, so that commands beside it tell its times and not their own.
+pub const LIMITS: &str = "limits";
+
+/// What commands need of the daemon's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// From offline to the site's removal.
+    pub grace: Duration,
+    /// From offline to the database's drop.
+    pub database_grace: Duration,
+    /// Completes domains without a dot.
+    pub base_domain: Option<String>,
+}
+
+/// A controller over one installation.
+pub struct Controller {
+    options: Options,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    fleet: Arc<Fleet>,
+    queue: Arc<WorkQueue>,
+    reconciler: Arc<Reconciler>,
+    scan_now: Arc<Notify>,
+    /// One scan at a time: an older look at a file must not come after a newer one.
+    scanning: tokio::sync::Mutex<()>,
+    scanned: Mutex<Option<Scan>>,
+    scans: Mutex<u64>,
+    files_rest_in: Mutex<Option<Duration>>,
+    beats: watch::Sender<u64>,
+}
+
+impl Controller {
+    /// Puts the parts together. Nothing is read or sent yet.
+    pub fn new(
+        options: Options,
+        providers: Providers,
+        store: Arc<dyn Store>,
+        digests: DigestKey,
+        clock: Clock,
+    ) -> Self {
+        let fleet = Arc::new(Fleet::new(options.clone()));
+        let servers = Servers::new(store.clone());
+        let observer = Observer::new(
+            providers.clone(),
+            clock,
+            options.policy.clone(),
+            (options.audit_period, options.resync),
+            digests.clone(),
+            servers,
+            options.known_secrets.clone(),
+        );
+        let wishes = Wishes::new(options.clone(), providers.clone(), digests.clone(), clock, store.clone());
+        let reconciler = Reconciler {
+            store: store.clone(),
+            records: Records::new(store.clone()),
+            providers,
+            observer,
+            clock,
+            fleet: fleet.clone(),
+            wishes,
+            policy: options.policy.clone(),
+            digests,
+            backups: options.backups.clone(),
+            resync: options.resync,
+            cycle: Mutex::new(clock.now()),
+            written: Mutex::default(),
+            slots: BuildSlots::default(),
+            due: Mutex::default(),
+        };
+        Controller {
+            options,
+            store,
+            clock,
+            fleet,
+            queue: Arc::default(),
+            reconciler: Arc::new(reconciler),
+            scan_now: Arc::default(),
+            scanning: tokio::sync::Mutex::default(),
+            scanned: Mutex::default(),
+            scans: Mutex::default(),
+            files_rest_in: Mutex::default(),
+            beats: watch::Sender::new(0),
+        }
+    }
+
+    /// Runs until `stop` turns true; then finishes what is under way, at most for a while.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) -> Stored<()> {
+        self.tell_limits().await?;
+        self.note_builds().await?;
+        self.fleet.restore(&*self.store).await?;
+        self.scan().await?;
+        self.begin_cycle();
+        let workers: Vec<_> = (0..self.options.workers)
+            .map(|_| tokio::spawn(self.clone().work(stop.clone(), Next::in_a_daemon)))
+            .collect();
+        let helpers = [
+            tokio::spawn(self.clone().watch_directory()),
+            tokio::spawn(self.clone().serve_requests()),
+            tokio::spawn(self.clone().tick()),
+        ];
+        let _ = stop.wait_for(|stopped| *stopped).await; // a dropped sender means stop as well
+        for helper in helpers {
+            helper.abort();
+        }
+        let _ = tokio::time::timeout(STOP_PATIENCE, futures::future::join_all(workers)).await; // what is cut off is found again by its intent
+        Ok(())
+    }
+
+    /// Runs until nothing but routine is due within a minute; gives whether every client is ready.
+    pub async fn run_once(self: Arc<Self>, timeout: Duration) -> Stored<bool> {
+        let deadline = Instant::now() + timeout;
+        self.tell_limits().await?;
+        self.note_builds().await?;
+        self.fleet.restore(&*self.store).await?;
+        self.scan().await?;
+        // A file that was saved a moment ago belongs to this run: nobody scans again for it later.
+        loop {
+            let rest = self.files_rest_in.lock().take();
+            let Some(wait) = rest.filter(|wait| Instant::now() + *wait < deadline) else { break };
+            sleep(wait).await;
+            self.scan().await?;
+        }
+        self.begin_cycle();
+        let (stopper, stop) = watch::channel(false);
+        let workers: Vec<_> = (0..self.options.workers)
+            .map(|_| tokio::spawn(self.clone().work(stop.clone(), Next::in_a_single_run)))
+            .collect();
+        let requests = tokio::spawn(self.clone().serve_requests());
+        while Instant::now() < deadline {
+            match self.queue.next_due() {
+                Some(_) => sleep(SETTLED_LOOK).await,
+                None => break,
+            }
+        }
+        requests.abort();
+        let _ = stopper.send(true); // every worker may have ended
+        let _ = tokio::time::timeout(STOP_PATIENCE, futures::future::join_all(workers)).await;
+        let records = self.store.clients().await?;
+        let mut living = records.iter().filter(|r| r.owned.removal.is_none());
+        let bad_files = self
+            .store
+            .document(crate::controller::fleet::FILES)
+            .await?
+            .and_then(|v| v.as_array().map(Vec::len))
+            .unwrap_or(0);
+        Ok(bad_files == 0 && living.all(|r| r.status.is_ready()))
+    }
+
+    /// Observes and plans the named clients, or all; writes nothing at any provider.
+    pub async fn preview(&self, names: &[ClientName]) -> Stored<Vec<(ClientName, Preview)>> {
+        self.fleet.restore(&*self.store).await?;
+        self.scan().await?;
+        let all: BTreeSet<ClientName> =
+            if names.is_empty() { self.fleet.names() } else { names.iter().cloned().collect() };
+        let mut previews = Vec::new();
+        for name in all {
+            if let Some(preview) = self.reconciler.preview(&name).await? {
+                previews.push((name, preview));
+            }
+        }
+        Ok(previews)
+    }
+
+    /// Details that were audited since the start, for the statement of calls.
+    pub fn audits_done(&self) -> u64 {
+        self.reconciler.observer.audits_done()
+    }
+
+    /// Counts the loop's turns, each with a good answer from the state; the first follows the first scan. Who supervises
+    /// this process listens here.
+    pub fn beats(&self) -> watch::Receiver<u64> {
+        self.beats.subscribe()
+    }
+
+    /// The fleet, for faces.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>, again: fn(Next) -> Option<Timestamp>) {
+        loop {
+            let name = tokio::select! {
+                name = self.queue.next() => name,
+                _ = stop.wait_for(|stopped| *stopped) => return,
+            };
+            let next = match self.reconciler.reconcile(&name).await {
+                Ok(next) => again(next).map(|at| self.clock.instant(at)),
+                Err(error) => {
+                    tracing::error!(client = %name, %error, "the state cannot be used; nothing is sent until it can");
+                    Some(Instant::now() + STATE_RETRY)
+                }
+            };
+            self.queue.done(&name, next);
+        }
+    }
+
+    /// The timer: all clients share one look at each account per cycle.
+    async fn tick(self: Arc<Self>) {
+        loop {
+            sleep(self.options.resync).await;
+            if let Err(error) = self.scan().await {
+                tracing::error!(%error, "the scan's outcome cannot be recorded");
+            }
+            self.begin_cycle();
+        }
+    }
+
+    fn begin_cycle(&self) {
+        *self.reconciler.cycle.lock() = self.clock.now();
+        self.reconciler.observer.grant_audits(self.options.audits_a_cycle);
+        for name in self.fleet.names() {
+            // A client with an interval of its own comes when that is over.
+            let own = self.fleet.interval(&name).and_then(|_| self.reconciler.due.lock().get(&name).copied());
+            self.queue.add(name, own.map_or_else(Instant::now, |due| self.clock.instant(due)));
+        }
+    }
+
+    /// Events say "look soon"; a scan follows when the directory stood still, at the latest after the longest debounce.
+    async fn watch_directory(self: Arc<Self>) {
+        let mut events = Events::watch(&self.options.specs);
+        let changed = events.changed();
+        loop {
+            tokio::select! { () = changed.notified() => {}, () = self.scan_now.notified() => {} }
+            let longest = Instant::now() + self.options.debounce_max;
+            let mut quiet = Instant::now() + self.options.quiet;
+            while quiet < longest {
+                tokio::select! {
+                    () = sleep_until(quiet.min(longest)) => break,
+                    () = changed.notified() => quiet = Instant::now() + self.options.quiet,
+                    () = self.scan_now.notified() => break,
+                }
+            }
+            if let Err(error) = self.scan().await {
+                tracing::error!(%error, "the scan's outcome cannot be recorded");
+            }
+            events.arm();
+        }
+    }
+
+    async fn serve_requests(self: Arc<Self>) {
+        loop {
+            match self.take_requests().await {
+                Ok(()) => self.beats.send_modify(|beats| *beats += 1),
+                Err(error) => {
+                    tracing::error!(%error, "requests cannot be read");
+                    sleep(STATE_RETRY).await;
+                }
+            }
+            sleep(REQUESTS_EVERY).await;
+        }
+    }
+
+    async fn take_requests(&self) -> Stored<()> {
+        for request in self.store.open_requests().await? {
+            let turn = self.reconciler.records.turn().await;
+            let (effect, answer) = take(&request, &*self.store, self.clock.now()).await?;
+            drop(turn);
+            self.store.answer(request.id, &answer).await?;
+            match effect {
+                Effect::Pass(name) => self.queue.add(name, Instant::now()),
+                Effect::PassAll => self.fleet.names().into_iter().for_each(|name| self.queue.add(name, Instant::now())),
+                Effect::Scan => self.scan_now.notify_one(),
+                Effect::Nothing => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One complete scan: good files are accepted, absences weighed, whoever changed gets a pass.
+    pub async fn scan(&self) -> Stored<()> {
+        let _scanning = self.scanning.lock().await;
+        let before = self.scanned.lock().clone();
+        let path = self.options.specs.clone();
+        let taken = tokio::task::spawn_blocking(move || Scan::take(&path, before.as_ref())).await;
+        let scan = match taken {
+            Ok(Ok(scan)) => scan,
+            Ok(Err(problem)) => return self.tell_directory(Some(problem.to_string())).await,
+            Err(error) => return self.tell_directory(Some(format!("the scan broke off: {error}"))).await,
+        };
+        // From here to the end nobody else changes records or evidence.
+        let _turn = self.reconciler.records.turn().await;
+        self.tell_directory(None).await?;
+        let admission = self.fleet.admit(&scan, &*self.store, self.clock.now()).await?;
+        for name in admission.changed {
+            self.queue.add(name, Instant::now());
+        }
+        *self.files_rest_in.lock() = admission.again_in;
+        if let Some(wait) = admission.again_in {
+            self.scan_in(wait);
+        }
+        if !admission.incomplete {
+            self.weigh_absences(&scan, &admission.present).await?;
+        }
+        *self.scanned.lock() = Some(scan);
+        *self.scans.lock() += 1;
+        Ok(())
+    }
+
+    fn scan_in(&self, wait: Duration) {
+        let notice = self.scan_now.clone();
+        tokio::spawn(async move {
+            sleep(wait).await;
+            notice.notify_one();
+        });
+    }
+
+    async fn weigh_absences(&self, scan: &Scan, present: &BTreeSet<ClientName>) -> Stored<()> {
+        let records = self.store.clients().await?;
+        let accepted: BTreeSet<ClientName> = records
+            .iter()
+            .filter(|r| r.accepted.is_some() && r.owned.removal.is_none())
+            .map(|r| r.name.clone())
+            .collect();
+        let mut absences = Absences::load(&*self.store).await?;
+        let known = absences.clone();
+        let first = *self.scans.lock() == 0;
+        let gone = absences.weigh(
+            &Presence { accepted: &accepted, present, root: scan.root, first, now: self.clock.now() },
+            &self.options.absence,
+        );
+        if absences != known {
+            absences.save(&*self.store).await?;
+        }
+        if absences.held != known.held
+            && let Some(held) = &absences.held
+        {
+            let message = format!("{}; `sitewright approve {}` releases them", held.reason, held.hash);
+            self.reconciler.event(None, EventKind::Warning, "RemovalsHeld", &message).await?;
+        }
+        for record in records.into_iter().filter(|r| gone.contains(&r.name)) {
+            self.begin_removal(record).await?;
+        }
+        if !absences.missing.is_empty() && absences.held.is_none() {
+            self.scan_in(self.options.absence.window / self.options.absence.scans.max(1) + Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// The policy that counts is the one that was accepted while the spec lived.
+    async fn begin_removal(&self, mut record: ClientRecord) -> Stored<()> {
+        let name = record.name.clone();
+        let spec = self.fleet.spec(&name);
+        let policy = spec.as_ref().map_or(DeletionPolicy::Retain, |spec| spec.spec.deletion_policy);
+        if policy == DeletionPolicy::Retain {
+            self.reconciler
+                .event(
+                    Some(&name),
+                    EventKind::Normal,
+                    "Forgotten",
+                    "its spec is gone and its deletionPolicy is Retain: everything is left as it is",
+                )
+                .await?;
+            self.store.forget(&name).await?;
+            self.reconciler.observer.servers.forget_ours().await;
+            self.fleet.forget(&name);
+            self.queue.forget(&name);
+            return Ok(());
+        }
+        let reclaim = spec.map_or(ReclaimPolicy::Retain, |spec| spec.spec.database.reclaim_policy);
+        let now = self.clock.now();
+        record.owned.removal = Some(Removal::begun(now, reclaim));
+        record.owned.attempts.clear();
+        self.store.save(&record).await?;
+        let due: Timestamp = later(now, self.options.policy.deletion_grace);
+        self.reconciler.event(Some(&name), EventKind::Warning, "Offline", &format!("its spec is gone: it goes offline now and its site is removed at {due:.0}; put the file back to undo")).await?;
+        self.queue.add(name, Instant::now());
+        Ok(())
+    }
+
+    /// Builds that an earlier process asked for still hold their slots.
+    async fn note_builds(&self) -> Stored<()> {
+        for record in self.store.clients().await? {
+            let site = record.owned.first(ResourceKind::Site).map(|site| HostName::trusted(site.name.clone()));
+            if let (Some(site), Some((server, _)), Some(_)) =
+                (site, &record.owned.allocation.port, &record.owned.releases.in_flight)
+            {
+                self.reconciler.slots.note(server, &site);
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_limits(&self) -> Stored<()> {
+        let limits = Limits {
+            grace: self.options.policy.deletion_grace,
+            database_grace: self.options.policy.database_grace,
+            base_domain: self.options.defaults.base_domain.clone(),
+        };
+        self.store.put_document(LIMITS, serde_json::to_value(limits).ok().as_ref()).await
+    }
+
+    async fn tell_directory(&self, problem: Option<String>) -> Stored<()> {
+        let known = self.store.document(DIRECTORY).await?.and_then(|value| value.as_str().map(str::to_owned));
+        if known == problem {
+            return Ok(());
+        }
+        self.store.put_document(DIRECTORY, problem.as_ref().map(|text| serde_json::json!(text)).as_ref()).await?;
+        match problem {
+            Some(problem) => self.reconciler.event(None, EventKind::Warning, "DirectoryUnreadable", &problem).await,
+            None => {
+                self.reconciler
+                    .event(None, EventKind::Normal, "DirectoryReadable", "the specs directory can be read again")
+                    .await
+            }
+        }
+    }
+}

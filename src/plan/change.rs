@@ -1,0 +1,233 @@
+//! What a plan is: actions, and why everything else is not acted on; its text for people.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::resource::database::Database;
+use crate::resource::desired::DesiredAdmin;
+use crate::resource::kind::{ResourceKind, ResourceRef};
+use crate::resource::name::{Commit, HostName, RemoteId};
+use crate::resource::owned::MarkState;
+use crate::resource::record::{RecordChange, Zone};
+use crate::resource::release::Fingerprint;
+use crate::resource::removal::Backup;
+use crate::resource::secret::{Digest, Secret};
+use crate::resource::site::{Purpose, Repository};
+
+/// What to do about one client, and what not, and why.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// Changes, in the order in which they may be made.
+    pub actions: Vec<Action>,
+    /// What waits, on what, until when.
+    pub waiting: Vec<Waiting>,
+    /// What a rule forbids, and the way out.
+    pub refused: Vec<Refused>,
+    /// What is as it should be.
+    pub settled: Vec<Settled>,
+}
+
+impl Plan {
+    /// Nothing to do, nothing waited for, nothing refused.
+    pub fn is_converged(&self) -> bool {
+        self.actions.is_empty() && self.waiting.is_empty() && self.refused.is_empty()
+    }
+}
+
+/// One change.
+#[derive(Debug, Clone)]
+pub struct Action {
+    /// Its verb.
+    pub op: Op,
+    /// The resource.
+    pub resource: ResourceRef,
+    /// What changes, secrets masked.
+    pub changes: Vec<FieldChange>,
+    /// Why, one clause.
+    pub reason: String,
+    /// Everything the executor needs; it has no choices left.
+    pub step: Step,
+}
+
+/// The verb of an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Op {
+    Create,
+    Update,
+    Delete,
+    Deploy,
+    /// Ours already at the provider; only our memory changes.
+    Adopt,
+    /// A script at the server.
+    Run,
+}
+
+/// One member that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldChange {
+    /// `content`, `env.SMTP_HOST`, `branch`.
+    pub path: String,
+    /// Before; `None`: not there.
+    pub from: Option<String>,
+    /// After; `None`: gone.
+    pub to: Option<String>,
+}
+
+impl FieldChange {
+    /// A change of a value that may be shown.
+    pub fn shown(path: impl Into<String>, from: Option<String>, to: Option<String>) -> Self {
+        FieldChange { path: path.into(), from, to }
+    }
+
+    /// A change of a value that may not.
+    pub fn masked(path: impl Into<String>) -> Self {
+        FieldChange { path: path.into(), from: None, to: Some("(secret, changed)".into()) }
+    }
+}
+
+/// What the executor does.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)] // each is the provider call of the same name
+pub enum Step {
+    /// Our memory alone: the resource under this id is ours.
+    Adopt {
+        id: RemoteId,
+        mark: MarkState,
+    },
+    EnsureDatabase(Database),
+    EnsureLogin(Database),
+    CloseLogin(Database),
+    RetainDatabase(Database),
+    BackUp(Database),
+    Drop {
+        database: Database,
+        oid: u32,
+        evidence: Backup,
+    },
+    /// What a database leaves when it is gone.
+    DropRoles(Database),
+    CreateSite,
+    SuspendSite,
+    ResumeSite,
+    DeleteSite,
+    StartRun(Purpose),
+    InstallRepository(Repository),
+    RemoveRepository {
+        next: Repository,
+    },
+    WriteEnvironment {
+        text: Secret,
+        digest: Digest,
+    },
+    WriteDeployScript {
+        text: String,
+        digest: Digest,
+    },
+    MendVirtualHost {
+        port: u16,
+        acme_root: String,
+    },
+    RestoreVirtualHost {
+        text: String,
+    },
+    SetAliases(BTreeSet<HostName>),
+    Deploy {
+        fingerprint: Fingerprint,
+        branch: String,
+        commit: Option<Commit>,
+    },
+    OrderCertificate {
+        root: HostName,
+        names: BTreeSet<HostName>,
+    },
+    DeleteCertificate(RemoteId),
+    ChangeRecord {
+        zone: Zone,
+        change: RecordChange,
+    },
+    RegisterAdministrator(DesiredAdmin),
+}
+
+/// Reason of what waits for another resource of the same client: it moves when that one moves, and is no reason to look again.
+pub const PREREQUISITES: &str = "Prerequisites";
+
+/// Something that is not as it should be and that time, or somebody else, must move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// The resource.
+    pub resource: ResourceRef,
+    /// CamelCase.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+    /// When another look makes sense.
+    pub until: Option<Timestamp>,
+    /// Whether the state is unknown rather than false.
+    pub unknown: bool,
+}
+
+/// Something a rule forbids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The resource.
+    pub resource: ResourceRef,
+    /// CamelCase: the rule.
+    pub reason: String,
+    /// One sentence with the way out.
+    pub message: String,
+}
+
+/// A resource that is as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Settled {
+    /// Its kind.
+    pub kind: ResourceKind,
+    /// CamelCase.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+}
+
+impl fmt::Display for Plan {
+    /// One line an entry, sorted by nothing but the order of the stages: stable for equal input.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for action in &self.actions {
+            let sign = match action.op {
+                Op::Create => '+',
+                Op::Update => '~',
+                Op::Delete => '-',
+                Op::Deploy => '^',
+                Op::Adopt => '=',
+                Op::Run => '$',
+            };
+            writeln!(f, "{sign} {}: {}", action.resource, action.reason)?;
+            for change in &action.changes {
+                write_change(f, change)?;
+            }
+        }
+        for waiting in &self.waiting {
+            writeln!(f, "… {}: {} [{}]", waiting.resource, waiting.message, waiting.reason)?;
+        }
+        for refused in &self.refused {
+            writeln!(f, "! {}: {} [{}]", refused.resource, refused.message, refused.reason)?;
+        }
+        if self.is_converged() {
+            writeln!(f, "nothing to do")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_change(f: &mut fmt::Formatter<'_>, change: &FieldChange) -> fmt::Result {
+    match (&change.from, &change.to) {
+        (None, Some(to)) => writeln!(f, "    {}: {to}", change.path),
+        (Some(from), Some(to)) => writeln!(f, "    {}: {from} -> {to}", change.path),
+        (Some(from), None) => writeln!(f, "    {}: {from} -> gone", change.path),
+        (None, None) => writeln!(f, "    {}", change.path),
+    }
+}

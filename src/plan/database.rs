@@ -1,0 +1,186 @@
+//! The database and its login role: made once, isolated, never taken from somebody else.
+
+use crate::plan::change::{FieldChange, Op, Step};
+use crate::plan::draft::{Draft, Input, Stage};
+use crate::resource::database::{Catalog, Database, DatabaseState};
+use crate::resource::kind::{ResourceKind, ResourceRef};
+use crate::resource::mark::Mark;
+use crate::resource::name::RemoteId;
+use crate::resource::owned::{MarkState, Owned};
+use crate::resource::reading::{Reading, Wanted};
+
+/// `postgres`: the one provider of databases so far; the name only labels plans.
+pub(in crate::plan) const PROVIDER: &str = "postgres";
+
+/// Database first, then its login.
+pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
+    let database = match &input.desired.database {
+        Wanted::Missing { reason, message } => {
+            return draft.refuse(
+                reference(ResourceKind::Database, input.desired.client.as_str(), None),
+                reason,
+                message,
+            );
+        }
+        Wanted::Value(None) => {
+            return draft.settle(ResourceKind::Database, "NotManaged", "the site brings its own database");
+        }
+        Wanted::Value(Some(database)) => database,
+    };
+    let catalog = match &input.observed.catalog {
+        Reading::Known(catalog) => catalog,
+        Reading::Unknown { reason } => {
+            return draft.unknown(reference(ResourceKind::Database, database.name.as_str(), None), reason);
+        }
+    };
+    if plan_database(input, draft, database, catalog) == Claim::Refused {
+        return Stage::NotYet;
+    }
+    plan_login(input, draft, database, catalog)
+}
+
+#[derive(PartialEq, Eq)]
+enum Claim {
+    Going,
+    Refused,
+}
+
+fn plan_database(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, catalog: &Catalog) -> Claim {
+    let row = catalog.database(&database.name);
+    let resource = reference(ResourceKind::Database, database.name.as_str(), row.map(|row| row.oid.to_string()));
+    let mark = row.and_then(|row| row.mark());
+    let group = catalog.role(&database.name);
+    let group_comment = group
+        .and_then(|role| role.comment.as_deref())
+        .map(|c| crate::resource::database::DatabaseMark::from_comment(c).map(|m| m.owner()));
+    let known = input.owned.resource(ResourceKind::Database, database.name.as_str());
+    let intended = input.owned.intent(ResourceKind::Database, database.name.as_str()).is_some();
+    if let Some(row) = row
+        && !is_ours(input, mark.as_ref().map(|m| m.owner()), database.name.as_str(), known.map(|k| k.mark), intended)
+    {
+        if known.is_some_and(|k| k.mark == MarkState::Written) {
+            draft.refuse(resource, "OwnershipLost", format!("database {} (oid {}) no longer carries our mark; put its comment back or take it over with the annotation sitewright/adopt: \"{}\"", database.name, row.oid, database.name));
+        } else {
+            draft.refuse(resource, "Conflict", format!("database {} (oid {}) exists and is not ours; choose another spec.database.name, or take it over with the annotation sitewright/adopt: \"{}\"", database.name, row.oid, database.name));
+        }
+        return Claim::Refused;
+    }
+    if row.is_none()
+        && group.is_some()
+        && !intended
+        && group_comment.flatten() != Some(input.desired.mark.clone())
+        && !input.desired.adopt.contains(database.name.as_str())
+    {
+        draft.refuse(reference(ResourceKind::Role, database.name.as_str(), None), "Conflict", format!("role {} exists and is not ours; choose another spec.database.name, or take it over with the annotation sitewright/adopt: \"{}\"", database.name, database.name));
+        return Claim::Refused;
+    }
+    let complete = row.is_some_and(|row| !row.public_connect && row.allow_connections)
+        && group.is_some()
+        && mark.as_ref().is_some_and(|mark| mark.state == DatabaseState::Ready && mark.owner() == input.desired.mark);
+    match (row, complete) {
+        (None, _) => {
+            draft.act(
+                Op::Create,
+                resource,
+                vec![FieldChange::shown("name", None, Some(database.name.to_string()))],
+                "there is no such database",
+                Step::EnsureDatabase(database.clone()),
+            );
+        }
+        (Some(_), false) => {
+            draft.act(
+                Op::Update,
+                resource,
+                Vec::new(),
+                "it is not complete: a mark, its isolation or its group role is missing",
+                Step::EnsureDatabase(database.clone()),
+            );
+        }
+        (Some(_), true) if known.is_none_or(|k| k.mark == MarkState::Pending) || intended => {
+            draft.act(
+                Op::Adopt,
+                resource,
+                Vec::new(),
+                "it carries our mark",
+                Step::Adopt { id: RemoteId::trusted(database.name.as_str()), mark: MarkState::Written },
+            );
+        }
+        (Some(_), true) => {}
+    }
+    Claim::Going
+}
+
+fn plan_login(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, catalog: &Catalog) -> Stage {
+    let resource = reference(ResourceKind::Role, database.login.as_str(), None);
+    let role = catalog.role(&database.login);
+    let known = input.owned.resource(ResourceKind::Role, database.login.as_str());
+    let intended = input.owned.intent(ResourceKind::Role, database.login.as_str()).is_some();
+    let mark = role
+        .and_then(|role| role.comment.as_deref())
+        .and_then(crate::resource::database::DatabaseMark::from_comment)
+        .map(|m| m.owner());
+    if role.is_some() && !is_ours(input, mark.clone(), database.login.as_str(), known.map(|k| k.mark), intended) {
+        if known.is_some_and(|k| k.mark == MarkState::Written) {
+            return draft.refuse(resource, "OwnershipLost", format!("role {} no longer carries our mark; put its comment back, or take it over with the annotation sitewright/adopt: \"{}\"", database.login, database.login));
+        }
+        return draft.refuse(resource, "Conflict", format!("role {} exists and is not ours; choose another spec.database.name, or take it over with the annotation sitewright/adopt: \"{}\"", database.login, database.login));
+    }
+    let database_settled =
+        draft.plan.actions.iter().all(|a| a.resource.kind != ResourceKind::Database || a.op == Op::Adopt)
+            && !draft.plan.waiting.iter().any(|w| w.resource.kind == ResourceKind::Database);
+    match role {
+        None => draft.act(
+            Op::Create,
+            resource,
+            vec![FieldChange::masked("password")],
+            "there is no such login",
+            Step::EnsureLogin(database.clone()),
+        ),
+        Some(role)
+            if !role.login || !role.member_of.iter().any(|group| group == database.name.as_str()) || mark.is_none() =>
+        {
+            draft.act(
+                Op::Update,
+                resource,
+                Vec::new(),
+                "it may not log in, or is not in its group",
+                Step::EnsureLogin(database.clone()),
+            )
+        }
+        Some(_) if known.is_none() || intended => draft.act(
+            Op::Update,
+            resource,
+            Vec::new(),
+            "its password is set to the one we keep",
+            Step::EnsureLogin(database.clone()),
+        ),
+        Some(_) if database_settled => draft.settle(
+            ResourceKind::Database,
+            "Ready",
+            format!("database {} is ours alone; {} may log in", database.name, database.login),
+        ),
+        Some(_) => Stage::NotYet,
+    }
+}
+
+/// Ours by its mark, by an open intent, by a create that we settled and whose mark is pending, or by a person's word.
+fn is_ours(input: &Input<'_>, mark: Option<Mark>, id: &str, known: Option<MarkState>, intended: bool) -> bool {
+    match mark {
+        Some(mark) => mark == input.desired.mark || input.desired.adopt.contains(id),
+        None => intended || known == Some(MarkState::Pending) || input.desired.adopt.contains(id),
+    }
+}
+
+fn reference(kind: ResourceKind, name: &str, id: Option<String>) -> ResourceRef {
+    ResourceRef { kind, provider: PROVIDER.into(), name: name.to_owned(), id }
+}
+
+/// The database that this client's memory names, for its removal.
+pub fn remembered(owned: &Owned, client: &str) -> Option<Database> {
+    Some(Database {
+        name: owned.allocation.database.clone()?,
+        login: owned.allocation.login.clone()?,
+        mark: owned.mark.clone(),
+        client: client.to_owned(),
+    })
+}

@@ -1,0 +1,18 @@
+//! Whole loop: the real binary against simulators and a real PostgreSQL.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod api_errors;
+mod bad_files;
+mod canaries;
+mod conflicts;
+mod converged_fleet;
+mod directory;
+mod kill_points;
+mod kills;
+mod one_client;
+mod one_of_everything;
+mod reference;
+mod rig;
+mod single_change;
+mod sql_proxy;

@@ -1,0 +1,142 @@
+//! Unknown is never absent, foreign is never touched.
+
+use proptest::prelude::*;
+use sitewright::plan::change::Op;
+use sitewright::resource::database::DatabaseState;
+use sitewright::resource::kind::ResourceKind;
+use sitewright::resource::mark::Mark;
+use sitewright::resource::name::Uid;
+use sitewright::resource::owned::EnvironmentSeen;
+use sitewright::resource::reading::Reading;
+use sitewright::resource::site::SiteStatus;
+
+use crate::case::{Case, a_record, database_comment, live, mark, row, site};
+
+fn somebody() -> Mark {
+    Mark { uid: Uid::trusted("01JOTHER"), ..mark() }
+}
+
+#[test]
+fn a_site_of_somebody_else_is_a_conflict_with_the_way_out() {
+    let mut case = Case::new_client();
+    case.observed.site = Reading::Known(Some(site(SiteStatus::Active)));
+    case.observed.environment = Reading::Known(EnvironmentSeen::default());
+    assert!(!case.actions().iter().any(|a| a.contains("ploi")));
+    assert!(case.lines().iter().any(|l| l.contains("[Conflict]") && l.contains("sitewright/adopt: \"71\"")));
+    case.desired.adopt.insert("71".into());
+    assert!(case.actions().contains(&"= Site ploi/acme.agency.example (71)".to_owned()));
+}
+
+#[test]
+fn a_site_that_carries_our_mark_is_taken_in_after_a_lost_state() {
+    let mut case = Case::converged();
+    case.owned.resources.clear();
+    assert!(case.actions().contains(&"= Site ploi/acme.agency.example (71)".to_owned()));
+    assert!(!case.plan().actions.iter().any(|a| a.op == Op::Create), "{:?}", case.actions());
+}
+
+#[test]
+fn a_lost_mark_stops_every_write_to_the_site() {
+    let mut case = Case::converged();
+    let Reading::Known(seen) = &mut case.observed.environment else { panic!("a reading") };
+    seen.mark = Some(somebody());
+    case.observed.script = Reading::Known(None);
+    assert!(case.actions().is_empty());
+    assert!(case.lines().iter().any(|l| l.contains("[OwnershipLost]")));
+}
+
+#[test]
+fn a_record_of_somebody_else_is_a_conflict_and_stays() {
+    let mut case = Case::converged();
+    case.observed.records = Reading::Known(vec![live("r9", None, a_record())]);
+    assert!(!case.actions().iter().any(|a| a.contains("r9") || a.contains("A acme")));
+    assert!(case.lines().iter().any(|l| l.contains("[Conflict]") && l.contains("sitewright/adopt: \"r9\"")));
+}
+
+#[test]
+fn a_cname_where_the_address_belongs_is_a_conflict_too() {
+    let mut case = Case::converged();
+    let cname = sitewright::resource::record::Record::new(
+        "acme.agency.example",
+        sitewright::resource::record::RecordType::CNAME,
+        "parked.example.net",
+        sitewright::resource::record::Ttl::Auto,
+        false,
+        None,
+    );
+    case.observed.records = Reading::Known(vec![live("r9", Some(somebody()), cname)]);
+    assert!(case.lines().iter().any(|l| l.contains("[Conflict]")));
+    assert!(!case.actions().iter().any(|a| a.contains("A acme")));
+}
+
+#[test]
+fn a_database_of_somebody_else_is_a_conflict_and_stays() {
+    for comment in
+        [None, Some("a note".to_owned()), Some(database_comment(DatabaseState::Ready).replace("01JACME", "01JOTHER"))]
+    {
+        let mut case = Case::new_client();
+        let Reading::Known(catalog) = &mut case.observed.catalog else { panic!("a catalog") };
+        catalog.databases.push(row(comment));
+        assert!(!case.actions().iter().any(|a| a.contains("postgres")), "{:?}", case.actions());
+        assert!(case.lines().iter().any(|l| l.contains("[Conflict]")));
+    }
+}
+
+/// Which parts of a look are unknown.
+fn blinded(mask: u16, case: &mut Case) {
+    let o = &mut case.observed;
+    let why = "the provider does not answer";
+    macro_rules! blind {
+        ($($bit:literal $field:ident),* $(,)?) => { $(if mask & (1 << $bit) != 0 { o.$field = Reading::unknown(why); })* };
+    }
+    blind!(0 server, 1 site, 2 repository, 3 environment, 4 script, 5 vhost, 6 aliases, 7 certificates, 8 catalog, 9 zones, 10 records, 11 published, 12 probe, 13 builds_elsewhere, 14 server_check);
+}
+
+fn kinds_behind(mask: u16) -> Vec<ResourceKind> {
+    let all = [
+        (1, ResourceKind::Site),
+        (2, ResourceKind::Repository),
+        (3, ResourceKind::Environment),
+        (4, ResourceKind::DeployScript),
+        (5, ResourceKind::VirtualHost),
+        (6, ResourceKind::Alias),
+        (7, ResourceKind::Certificate),
+        (8, ResourceKind::Database),
+        (8, ResourceKind::Role),
+        (9, ResourceKind::Record),
+        (10, ResourceKind::Record),
+        (13, ResourceKind::Release),
+    ];
+    all.into_iter().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, kind)| kind).collect()
+}
+
+proptest! {
+    /// Whatever is unknown, no write goes to a resource whose state is unknown, neither for a new client nor for a converged one.
+    #[test]
+    fn an_unknown_never_leads_to_a_write(mask in 0u16..(1 << 15), fresh in any::<bool>()) {
+        let mut case = if fresh { Case::new_client() } else { Case::converged() };
+        blinded(mask, &mut case);
+        let blind = kinds_behind(mask);
+        for action in case.plan().actions {
+            prop_assert!(!blind.contains(&action.resource.kind), "{} although it is unknown", action.resource);
+        }
+    }
+
+    /// A converged client stays converged, or says what it does not know: never an action.
+    #[test]
+    fn a_converged_client_in_the_dark_does_nothing(mask in 0u16..(1 << 15)) {
+        let mut case = Case::converged();
+        blinded(mask, &mut case);
+        let plan = case.plan();
+        prop_assert!(plan.actions.is_empty(), "{plan}");
+        prop_assert!(mask == 0 || !plan.waiting.is_empty() || plan.is_converged());
+    }
+
+    /// Same input, same plan.
+    #[test]
+    fn the_plan_is_a_function_of_its_input(mask in 0u16..(1 << 15), fresh in any::<bool>()) {
+        let mut case = if fresh { Case::new_client() } else { Case::converged() };
+        blinded(mask, &mut case);
+        prop_assert_eq!(case.plan().to_string(), case.plan().to_string());
+    }
+}

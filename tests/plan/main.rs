@@ -1,0 +1,9 @@
+//! What is decided: one look and one memory in, the plan's text out.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot go on says so
+
+mod case;
+mod doubt;
+mod provision;
+mod removal;
+mod update;
