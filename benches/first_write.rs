@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sitewright::app::{self, Demo};
+use sitewright::app;
+use sitewright::app::demo::Demo;
 use sitewright::config::{Settings, StateLocation};
 use sitewright::provider::ploi::sim::PloiDelays;
 use sitewright::provider::world::faults::Faults;
@@ -115,7 +116,7 @@ async fn main() {
     save(&specs, "save 0");
     let state = StateLocation::Sqlite(directory.path().join("state.db"));
     let settings = Settings { specs: specs.clone(), state, listen: None, ..Settings::default() };
-    let demo = app::open_demo(&settings).await.unwrap();
+    let demo = app::demo::open(&settings).await.unwrap();
     demo.simulators.servers.ploi.set_delays(PloiDelays::quick());
     let (stopper, stop) = watch::channel(false);
     let running = tokio::spawn(demo.app.controller.clone().run(stop));

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sitewright::app;
+use sitewright::app::demo::Demo;
 use sitewright::cli::plan::document::PlanDocument;
 use sitewright::config::{Settings, StateLocation};
 use sitewright::controller::clock::Clock;
@@ -133,7 +134,7 @@ struct Template {
     server_document: serde_json::Value,
     providers: Providers,
     instance: Instance,
-    demo: app::Demo,
+    demo: Demo,
 }
 
 async fn template(directory: &Path) -> Template {
@@ -141,7 +142,7 @@ async fn template(directory: &Path) -> Template {
     std::fs::create_dir_all(&specs).unwrap();
     std::fs::write(specs.join("one.yaml"), spec(TEMPLATE)).unwrap();
     let state = StateLocation::Sqlite(directory.join("state.db"));
-    let demo = app::open_demo(&Settings { specs, state, listen: None, ..Settings::default() }).await.unwrap();
+    let demo = app::demo::open(&Settings { specs, state, listen: None, ..Settings::default() }).await.unwrap();
     demo.simulators.servers.ploi.set_delays(PloiDelays::quick());
     assert!(demo.app.controller.clone().run_once(Duration::from_secs(120)).await.unwrap(), "the template converges");
     let record = demo.app.store.client(&ClientName::trusted(TEMPLATE)).await.unwrap().unwrap();
@@ -217,7 +218,7 @@ struct Fleet {
 
 impl Fleet {
     fn controller(&self, store: Arc<dyn Store>) -> Arc<Controller> {
-        let options = app::options(&self.settings, self.instance.clone(), KnownSecrets::default()).unwrap();
+        let options = app::options::options(&self.settings, self.instance.clone(), KnownSecrets::default()).unwrap();
         let digests = self.key.digest_key().unwrap();
         Arc::new(Controller::new(options, self.providers.clone(), store, digests, Clock::system()))
     }
@@ -367,7 +368,8 @@ async fn round(template: &mut Template, clients: usize) {
         let (cost, document) = measured(async { PlanDocument::of(&previews, &fleet.settings) }).await;
         assert!(!document.has_work());
         costs[3].push(cost);
-        let (cost, good) = measured(async { read_and_parse(&specs, &app::rules(&fleet.settings).unwrap().0) }).await;
+        let (cost, good) =
+            measured(async { read_and_parse(&specs, &app::options::rules(&fleet.settings).unwrap().0) }).await;
         assert_eq!(good, clients);
         costs[4].push(cost);
     }

@@ -31,7 +31,7 @@ async fn main() -> anyhow::Result<()> {
     // Settings are plain data; the composition root makes an installation of them. Here: over simulators.
     let state = StateLocation::Sqlite(directory.path().join("state.db"));
     let settings = Settings { specs, state, listen: None, ..Settings::default() };
-    let demo = app::open_demo(&settings).await?;
+    let demo = app::demo::open(&settings).await?;
     demo.simulators.servers.ploi.set_delays(PloiDelays::quick());
 
     // The same loop as the daemon's, until nothing is due.
@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
     let plan = PlanDocument::of(&demo.app.controller.preview(&[]).await?, &settings);
     anstream::println!("what is left to do:\n{}", text::text(&plan).trim_end());
 
-    let (rules, defaults) = app::rules(&settings)?;
+    let (rules, defaults) = app::options::rules(&settings)?;
     let deletion = &settings.deletion;
     let lens = Lens { rules, defaults, grace: deletion.grace, database_grace: deletion.database_grace };
     let client = overview(&*demo.app.store, &lens).await?.clients.pop().context("the client is known")?;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use sitewright::app::{self, Demo};
+use sitewright::app;
+use sitewright::app::demo::Demo;
 use sitewright::config::{Settings, StateLocation};
 use sitewright::provider::ploi::sim::PloiDelays;
 
@@ -25,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     std::fs::create_dir(&specs)?;
     std::fs::write(specs.join("bakery.yaml"), SPEC)?;
     let state = StateLocation::Sqlite(directory.path().join("state.db"));
-    let demo = app::open_demo(&Settings { specs, state, listen: None, ..Settings::default() }).await?;
+    let demo = app::demo::open(&Settings { specs, state, listen: None, ..Settings::default() }).await?;
     demo.simulators.servers.ploi.set_delays(PloiDelays::quick());
     converge(&demo).await?;
     let (cloudflare, zone) = (&demo.simulators.servers.cloudflare, zone(&demo)?);

@@ -65,7 +65,7 @@ impl Bench {
 fn fleet(directory: &TempDir) -> Fleet {
     let settings =
         Settings { specs: directory.path().to_owned(), debounce_quiet: Duration::ZERO, ..Settings::default() };
-    Fleet::new(app::options(&settings, Instance::parse("test").unwrap(), KnownSecrets::default()).unwrap())
+    Fleet::new(app::options::options(&settings, Instance::parse("test").unwrap(), KnownSecrets::default()).unwrap())
 }
 
 fn names(admission: &Admission) -> Vec<&str> {

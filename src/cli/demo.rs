@@ -18,7 +18,7 @@ pub async fn run(session: &Session, _args: &Args) -> anyhow::Result<Exit> {
     if logs {
         telemetry::init(&session.settings().log, session.settings().log_format)?;
     }
-    let demo = app::open_demo(session.settings()).await?;
+    let demo = app::demo::open(session.settings()).await?;
     let progress = run::display(session, &demo.app, logs)?;
     demo.notes.iter().for_each(|note| progress.say(note));
     let ended = run::serve(session, &demo.app, &progress).await;

@@ -90,7 +90,7 @@ impl Session {
     /// # Errors
     /// The feature catalogue cannot be read.
     pub fn lens(&self) -> anyhow::Result<Lens> {
-        let (rules, defaults) = app::rules(self.settings())?;
+        let (rules, defaults) = app::options::rules(self.settings())?;
         let deletion = &self.settings().deletion;
         Ok(Lens { rules, defaults, grace: deletion.grace, database_grace: deletion.database_grace })
     }

@@ -1,8 +1,9 @@
 //! `sim`: the simulators alone, on loopback; prints the variables that point `run` at them.
 
-use crate::app::{self, SimulatorOptions, SimulatorPorts};
+use crate::app::simulation::{self, SimulatorOptions};
 use crate::cli::session::Session;
 use crate::cli::{Exit, run, terminal};
+use crate::provider::world::serve::Ports;
 
 /// Arguments of `sim`. Zones and repositories that the specs directory (`--specs`) names exist in the simulation.
 #[derive(Debug, clap::Args)]
@@ -42,8 +43,8 @@ pub struct Args {
 /// A port is taken.
 pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
     let settings = session.settings();
-    let simulators = app::serve_simulators(&SimulatorOptions {
-        ports: SimulatorPorts {
+    let simulators = simulation::serve(&SimulatorOptions {
+        ports: Ports {
             ploi: args.ploi,
             cloudflare: args.cloudflare,
             git: args.git,
@@ -55,7 +56,7 @@ pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
         specs: Some(settings.specs.clone()),
         base_domain: settings.base_domain.clone(),
         zones: args.zones.clone(),
-        directory: app::simulator_directory(settings),
+        directory: simulation::directory(settings),
         ploi_limit: args.ploi_limit,
     })
     .await?;

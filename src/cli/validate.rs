@@ -50,7 +50,7 @@ struct Gathered {
 /// # Errors
 /// The feature catalogue cannot be read; stdout cannot be written.
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
-    let (rules, defaults) = app::rules(session.settings())?;
+    let (rules, defaults) = app::options::rules(session.settings())?;
     let paths = if args.paths.is_empty() { vec![session.settings().specs.clone()] } else { args.paths.clone() };
     let mut gathered = Gathered::default();
     for path in &paths {

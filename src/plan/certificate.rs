@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::plan::change::{FieldChange, Op, PREREQUISITES, Step};
 use crate::plan::draft::{Draft, Input, Stage, later};
-use crate::plan::site::piece_ref;
 use crate::resource::certificate::{Certificate, CertificateStatus};
 use crate::resource::desired::DesiredSite;
 use crate::resource::kind::ResourceKind;
@@ -24,7 +23,7 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, site_ready: Stage, dns: St
     if !site.pieces.contains(&Piece::Certificate) {
         return draft.settle(ResourceKind::Certificate, "ByHost", "the host makes certificates by itself");
     }
-    let resource = piece_ref(ResourceKind::Certificate, site, site.domain.as_str());
+    let resource = site.piece(ResourceKind::Certificate, site.domain.as_str());
     if site_ready == Stage::NotYet {
         return draft.wait(resource, PREREQUISITES, "the certificate waits for the site", None);
     }
@@ -71,7 +70,7 @@ fn order(
     dns: Stage,
     serving: bool,
 ) -> Stage {
-    let resource = piece_ref(ResourceKind::Certificate, site, site.domain.as_str());
+    let resource = site.piece(ResourceKind::Certificate, site.domain.as_str());
     if dns == Stage::NotYet {
         return draft.wait(resource, PREREQUISITES, "the certificate waits for the name servers", None);
     }
@@ -79,11 +78,7 @@ fn order(
         // One name without its directory fails the whole order, and failures are counted at the authority.
         return draft.wait(resource, PREREQUISITES, format!("the certificate waits for the alias {alias}"), None);
     }
-    let vhost = input
-        .observed
-        .vhost
-        .known()
-        .is_some_and(|vhost| vhost.is_right(site.port, &crate::plan::site::acme_root(site)));
+    let vhost = input.observed.vhost.known().is_some_and(|vhost| vhost.is_right(site.port, &site.acme_root()));
     if !vhost || !input.owned.details.vhost_loaded {
         return draft.wait(
             resource,
@@ -184,7 +179,7 @@ fn settle(
     }
     let superseded = superseded(input, site, live);
     for old in &superseded {
-        let mut resource = piece_ref(ResourceKind::Certificate, site, &join(&old.value.names));
+        let mut resource = site.piece(ResourceKind::Certificate, &join(&old.value.names));
         resource.id = Some(old.id.to_string());
         draft.act(Op::Delete, resource, Vec::new(), "a newer one serves", Step::DeleteCertificate(old.id.clone()));
     }

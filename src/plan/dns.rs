@@ -118,11 +118,7 @@ fn vhost_is_verified(input: &Input<'_>) -> bool {
     if !site.pieces.contains(&crate::resource::site::Piece::VirtualHost) {
         return true;
     }
-    let right = input
-        .observed
-        .vhost
-        .known()
-        .is_some_and(|vhost| vhost.is_right(site.port, &crate::plan::site::acme_root(site)));
+    let right = input.observed.vhost.known().is_some_and(|vhost| vhost.is_right(site.port, &site.acme_root()));
     right && input.owned.details.vhost_loaded
 }
 

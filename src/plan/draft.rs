@@ -9,7 +9,8 @@ use crate::resource::desired::Desired;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::observed::Observed;
 use crate::resource::owned::Owned;
-use crate::resource::reading::reason_and_text;
+use crate::resource::reading::{Reading, reason_and_text};
+use crate::resource::site::{Purpose, RunState};
 
 /// The reason of what could not be looked at for no fault that a person must mend.
 pub const NOT_OBSERVED: &str = "NotObserved";
@@ -74,6 +75,18 @@ pub struct Input<'a> {
     pub policy: &'a Policy,
     /// Now.
     pub now: Timestamp,
+}
+
+impl Input<'_> {
+    /// Why a run is not over; `None` when none is under way.
+    pub fn run(&self, purpose: Purpose) -> Option<String> {
+        self.owned.runs.get(&purpose)?;
+        Some(match self.observed.runs.get(&purpose) {
+            Some(Reading::Known(RunState::Pending)) | None => "no end yet".to_owned(),
+            Some(Reading::Known(RunState::Finished { exit_code, .. })) => format!("ended with exit code {exit_code}"),
+            Some(Reading::Unknown { reason }) => reason.clone(),
+        })
+    }
 }
 
 /// Whether a stage leaves the next one free to begin.

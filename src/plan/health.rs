@@ -2,7 +2,6 @@
 
 use crate::plan::change::{FieldChange, Op, PREREQUISITES, Step};
 use crate::plan::draft::{Draft, Input, Stage, later};
-use crate::plan::site::piece_ref;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::owned::{AdministratorState, Probe, ProbeOutcome};
 use crate::resource::reading::{Reading, Wanted};
@@ -13,7 +12,7 @@ const NO_TLS_LOOK: std::time::Duration = std::time::Duration::from_secs(60 * 60)
 /// Health follows release and certificate.
 pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, served: Stage) -> Stage {
     let Wanted::Value(site) = &input.desired.site else { return Stage::NotYet };
-    let resource = piece_ref(ResourceKind::Health, site, site.domain.as_str());
+    let resource = site.piece(ResourceKind::Health, site.domain.as_str());
     let ever = input.owned.releases.live.is_some();
     if served == Stage::NotYet && !ever {
         return draft.wait(resource, PREREQUISITES, "the site is looked at once a release serves", None);

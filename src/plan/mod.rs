@@ -12,10 +12,12 @@ pub mod dns;
 pub mod draft;
 pub mod health;
 pub mod policy;
+pub mod process;
 pub mod progress;
 pub mod release;
 pub mod removal;
 pub mod site;
+pub mod virtual_host;
 
 use crate::plan::change::Plan;
 use crate::plan::draft::{Draft, Input, Stage};

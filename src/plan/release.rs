@@ -2,7 +2,6 @@
 
 use crate::plan::change::{FieldChange, Op, PREREQUISITES, Step};
 use crate::plan::draft::{Draft, Input, Stage, growing, later};
-use crate::plan::site::piece_ref;
 use crate::resource::desired::DesiredSite;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::reading::{Reading, Wanted};
@@ -12,7 +11,7 @@ use crate::resource::site::SiteStatus;
 /// Plans the release; `prepared` says whether database and pieces are ready for a build.
 pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, prepared: Stage) -> Stage {
     let Wanted::Value(site) = &input.desired.site else { return Stage::NotYet };
-    let resource = piece_ref(ResourceKind::Release, site, site.domain.as_str());
+    let resource = site.piece(ResourceKind::Release, site.domain.as_str());
     let releases = &input.owned.releases;
     if let Some(in_flight) = &releases.in_flight {
         let due = later(in_flight.requested_at, site.deploy_timeout);

@@ -1,13 +1,13 @@
 //! The site and what is in its directory, up to the point where a release can be built.
 
-use crate::plan::change::{Action, FieldChange, Op, Step};
+use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::draft::{Draft, Input, Stage, later};
+use crate::plan::{process, virtual_host};
 use crate::resource::desired::{DesiredEnvironment, DesiredSite};
 use crate::resource::kind::{ResourceKind, ResourceRef};
-use crate::resource::owned::{EnvironmentSeen, MarkState, ProcessState};
+use crate::resource::owned::{EnvironmentSeen, MarkState};
 use crate::resource::reading::{Live, Reading, Wanted};
-use crate::resource::site::{PORTS_UNKNOWN, Piece, Purpose, Repository, RunState, Site, SiteStatus};
-use crate::resource::vhost::VirtualHost;
+use crate::resource::site::{PORTS_UNKNOWN, Piece, Purpose, Repository, Site, SiteStatus};
 
 /// Plans the site. Gives whether the site is ours and idle or building (first), and whether a release may be built (second).
 pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> (Stage, Stage) {
@@ -23,7 +23,7 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> (Stage, Stage) {
         SiteStatus::Suspended => {
             draft.act(
                 Op::Update,
-                site_ref(wanted, Some(live)),
+                wanted.site(Some(live)),
                 vec![FieldChange::shown("status", Some("suspended".into()), Some("active".into()))],
                 "the client is wanted active",
                 Step::ResumeSite,
@@ -32,7 +32,7 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> (Stage, Stage) {
         }
         other => {
             draft.wait(
-                site_ref(wanted, Some(live)),
+                wanted.site(Some(live)),
                 "SiteBusy",
                 format!("the host says `{}`; the site is touched again when it is `active`", other.as_str()),
                 None,
@@ -71,7 +71,7 @@ fn wanted_site<'a>(input: &Input<'a>, draft: &mut Draft<'_>) -> Option<&'a Desir
 fn plan_site<'a>(input: &Input<'a>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Option<&'a Live<Site>> {
     let live = match &input.observed.site {
         Reading::Unknown { reason } => {
-            draft.unknown(site_ref(wanted, None), reason);
+            draft.unknown(wanted.site(None), reason);
             return None;
         }
         Reading::Known(None) => {
@@ -79,7 +79,7 @@ fn plan_site<'a>(input: &Input<'a>, draft: &mut Draft<'_>, wanted: &DesiredSite)
                 && later(known.since, input.policy.settle) > input.now
             {
                 draft.wait(
-                    site_ref(wanted, None),
+                    wanted.site(None),
                     "NotVisible",
                     format!("site {} was created and no listing shows it yet", known.id),
                     Some(later(known.since, input.policy.settle)),
@@ -90,13 +90,7 @@ fn plan_site<'a>(input: &Input<'a>, draft: &mut Draft<'_>, wanted: &DesiredSite)
                 FieldChange::shown("domain", None, Some(wanted.domain.to_string())),
                 FieldChange::shown("port", None, Some(wanted.port.to_string())),
             ];
-            draft.create(
-                wanted.domain.as_str(),
-                site_ref(wanted, None),
-                changes,
-                "there is no such site",
-                Step::CreateSite,
-            );
+            draft.create(wanted.domain.as_str(), wanted.site(None), changes, "there is no such site", Step::CreateSite);
             return None;
         }
         Reading::Known(Some(live)) => live,
@@ -122,14 +116,14 @@ fn own_mark<'a>(
         if input.desired.adopt.contains(live.id.as_str()) {
             draft.act(
                 Op::Adopt,
-                site_ref(wanted, Some(live)),
+                wanted.site(Some(live)),
                 Vec::new(),
                 "the annotation sitewright/adopt names it",
                 Step::Adopt { id: live.id.clone(), mark: MarkState::Pending },
             );
             return None;
         }
-        draft.refuse(site_ref(wanted, Some(live)), "OwnershipLost", format!("the environment of site {} (id {}) no longer carries our mark SITEWRIGHT_OWNER; put the line back, or take the site over with the annotation sitewright/adopt: \"{}\"", wanted.domain, live.id, live.id));
+        draft.refuse(wanted.site(Some(live)), "OwnershipLost", format!("the environment of site {} (id {}) no longer carries our mark SITEWRIGHT_OWNER; put the line back, or take the site over with the annotation sitewright/adopt: \"{}\"", wanted.domain, live.id, live.id));
         return None;
     }
     Some(live)
@@ -142,7 +136,7 @@ fn claim<'a>(
     wanted: &DesiredSite,
     live: &'a Live<Site>,
 ) -> Option<&'a Live<Site>> {
-    let resource = site_ref(wanted, Some(live));
+    let resource = wanted.site(Some(live));
     if input.owned.intent(ResourceKind::Site, wanted.domain.as_str()).is_some() {
         draft.act(
             Op::Adopt,
@@ -202,36 +196,15 @@ fn plan_pieces(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -
         stage = crate::plan::both(stage, plan_aliases(input, draft, wanted));
     }
     if has(Piece::VirtualHost) {
-        stage = crate::plan::both(stage, plan_virtual_host(input, draft, wanted));
+        stage = crate::plan::both(stage, virtual_host::plan(input, draft, wanted));
     }
     if has(Piece::DeployScript) {
         stage = crate::plan::both(stage, plan_script(input, draft, wanted));
     }
     if has(Piece::Process) {
-        plan_process(input, draft, wanted);
+        process::start(input, draft, wanted);
     }
     stage
-}
-
-/// A process that we stopped is started again from its release; a release that is due starts it by itself.
-fn plan_process(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) {
-    let stopped = input.owned.details.process.as_ref().is_some_and(|seen| seen.value == ProcessState::Stopped);
-    if !stopped || input.owned.releases.live.is_none() || input.owned.releases.in_flight.is_some() {
-        return;
-    }
-    let resource = piece_ref(ResourceKind::Process, wanted, input.desired.client.as_str());
-    match run(input, Purpose::StartProcess) {
-        Some(why) => {
-            draft.wait(resource, "ProcessStarting", format!("the script that starts the process runs ({why})"), None)
-        }
-        None => draft.act(
-            Op::Run,
-            resource,
-            Vec::new(),
-            "it was stopped and the client is wanted active",
-            Step::StartRun(Purpose::StartProcess),
-        ),
-    };
 }
 
 /// Each missing item is named before a build wastes ten minutes (decisions 6).
@@ -270,7 +243,7 @@ fn plan_server_check(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredS
 }
 
 fn plan_repository(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Stage {
-    let resource = piece_ref(ResourceKind::Repository, wanted, wanted.repository.as_str());
+    let resource = wanted.piece(ResourceKind::Repository, wanted.repository.as_str());
     let install = Repository { slug: wanted.repository.clone(), branch: wanted.branch.clone() };
     match &input.observed.repository {
         Reading::Unknown { reason } => draft.unknown(resource, reason),
@@ -315,8 +288,8 @@ fn plan_repository(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSit
 
 /// A new site holds files of root's that block the clone (contracts/ploi.md 9.2).
 fn plan_placeholder(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Stage {
-    let resource = piece_ref(ResourceKind::Placeholder, wanted, wanted.domain.as_str());
-    match run(input, Purpose::ClearPlaceholder) {
+    let resource = wanted.piece(ResourceKind::Placeholder, wanted.domain.as_str());
+    match input.run(Purpose::ClearPlaceholder) {
         Some(why) => draft.wait(
             resource,
             "PlaceholderClearing",
@@ -333,18 +306,8 @@ fn plan_placeholder(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSi
     }
 }
 
-/// Why a run is not over; `None` when none is under way.
-fn run(input: &Input<'_>, purpose: Purpose) -> Option<String> {
-    input.owned.runs.get(&purpose)?;
-    Some(match input.observed.runs.get(&purpose) {
-        Some(Reading::Known(RunState::Pending)) | None => "no end yet".to_owned(),
-        Some(Reading::Known(RunState::Finished { exit_code, .. })) => format!("ended with exit code {exit_code}"),
-        Some(Reading::Unknown { reason }) => reason.clone(),
-    })
-}
-
 fn plan_environment(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Stage {
-    let resource = piece_ref(ResourceKind::Environment, wanted, wanted.domain.as_str());
+    let resource = wanted.piece(ResourceKind::Environment, wanted.domain.as_str());
     let environment = match &wanted.environment {
         Wanted::Value(environment) => environment,
         Wanted::Missing { reason, message } => return draft.refuse(resource, reason, message),
@@ -382,86 +345,8 @@ fn environment_changes(wanted: &DesiredEnvironment, seen: &EnvironmentSeen) -> V
     changed.chain(gone).collect()
 }
 
-/// Every `proxy_pass` and the ACME root, then a reload that is proved by its exit code (decisions 19).
-fn plan_virtual_host(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Stage {
-    let resource = piece_ref(ResourceKind::VirtualHost, wanted, wanted.domain.as_str());
-    let vhost = match &input.observed.vhost {
-        Reading::Unknown { reason } => return draft.unknown(resource, reason),
-        Reading::Known(vhost) => vhost,
-    };
-    if let Some(why) = run(input, Purpose::ReloadWebServer) {
-        return draft.wait(resource, "Reloading", format!("the web server's reload runs ({why})"), None);
-    }
-    let root = acme_root(wanted);
-    let rejected =
-        input.owned.attempts.get(&ResourceKind::VirtualHost).is_some_and(|a| a.reason == "VirtualHostRejected");
-    if rejected && let Some(text) = &input.owned.vhost_before {
-        // Not held back by the failed attempt: the old text goes back before anything else can reload the web server.
-        draft.plan.actions.push(Action {
-            op: Op::Update,
-            resource,
-            changes: Vec::new(),
-            reason: "the web server refused our edit; the old text goes back".into(),
-            step: Step::RestoreVirtualHost { text: text.clone() },
-        });
-        return Stage::NotYet;
-    }
-    if !vhost.is_right(wanted.port, &root) {
-        if let Some(stage) = hold_port_switch(input, draft, wanted, vhost) {
-            return stage;
-        }
-        let changes = vec![
-            FieldChange::shown("proxy_pass", Some(format!("{:?}", vhost.ports)), Some(wanted.port.to_string())),
-            FieldChange::shown("acme root", Some(format!("{:?}", vhost.acme_roots)), Some(root.clone())),
-        ];
-        return draft.act(
-            Op::Update,
-            resource,
-            changes,
-            "it proxies to another port, or looks for challenges elsewhere",
-            Step::MendVirtualHost { port: wanted.port, acme_root: root },
-        );
-    }
-    if !input.owned.details.vhost_loaded {
-        return draft.act(
-            Op::Run,
-            resource,
-            Vec::new(),
-            "the web server has not taken it in",
-            Step::StartRun(Purpose::ReloadWebServer),
-        );
-    }
-    draft.settle(ResourceKind::VirtualHost, "Ready", format!("{} goes to port {}", wanted.domain, wanted.port))
-}
-
-/// Another port: the release that listens there comes first, the switch after it; until then the old one serves (decisions 31).
-fn hold_port_switch(
-    input: &Input<'_>,
-    draft: &mut Draft<'_>,
-    wanted: &DesiredSite,
-    vhost: &VirtualHost,
-) -> Option<Stage> {
-    let live = input.owned.releases.live.as_ref()?;
-    let environment = wanted.environment.value()?;
-    let serves_elsewhere =
-        vhost.ports.len() == 1 && !vhost.ports.contains(&wanted.port) && input.owned.details.vhost_loaded;
-    if !serves_elsewhere || live.fingerprint.environment == environment.digest {
-        return None;
-    }
-    Some(draft.settle(
-        ResourceKind::VirtualHost,
-        "PortSwitch",
-        format!("goes to port {} once a release listens there", wanted.port),
-    ))
-}
-
-/// Where Ploi keeps a site's files (contracts/ploi.md 6.9).
-pub fn acme_root(site: &DesiredSite) -> String {
-    format!("/home/{}/{}", site.system_user, site.domain)
-}
-
 fn plan_script(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Stage {
-    let resource = piece_ref(ResourceKind::DeployScript, wanted, wanted.domain.as_str());
+    let resource = wanted.piece(ResourceKind::DeployScript, wanted.domain.as_str());
     match &input.observed.script {
         Reading::Unknown { reason } => draft.unknown(resource, reason),
         Reading::Known(Some(found)) if *found == wanted.script_digest => {
@@ -476,7 +361,7 @@ fn plan_script(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -
 }
 
 fn plan_aliases(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Stage {
-    let resource = piece_ref(ResourceKind::Alias, wanted, wanted.domain.as_str());
+    let resource = wanted.piece(ResourceKind::Alias, wanted.domain.as_str());
     match &input.observed.aliases {
         Reading::Unknown { reason } => draft.unknown(resource, reason),
         Reading::Known(found) if *found == wanted.aliases => {
@@ -507,7 +392,7 @@ pub fn plan_suspended(input: &Input<'_>, draft: &mut Draft<'_>) {
         status if status.is_idle() => {
             draft.act(
                 Op::Update,
-                site_ref(wanted, Some(live)),
+                wanted.site(Some(live)),
                 vec![FieldChange::shown("status", Some(status.as_str().into()), Some("suspended".into()))],
                 "the client is wanted suspended",
                 Step::SuspendSite,
@@ -516,7 +401,7 @@ pub fn plan_suspended(input: &Input<'_>, draft: &mut Draft<'_>) {
         }
         other => {
             draft.wait(
-                site_ref(wanted, Some(live)),
+                wanted.site(Some(live)),
                 "SiteBusy",
                 format!("the host says `{}`; it is suspended when it is idle", other.as_str()),
                 None,
@@ -524,47 +409,8 @@ pub fn plan_suspended(input: &Input<'_>, draft: &mut Draft<'_>) {
             return;
         }
     }
-    if wanted.pieces.contains(&Piece::Process)
-        && stop_process(input, draft, wanted, Purpose::StopProcess, ProcessState::Stopped) == Stage::NotYet
-    {
+    if wanted.pieces.contains(&Piece::Process) && process::stop(input, draft, wanted) == Stage::NotYet {
         return;
     }
     draft.settle(ResourceKind::Site, "Suspended", "suspended on purpose; nothing is deleted");
-}
-
-/// Stops or deletes the client's process by a script, whose exit code decides (decisions 4).
-fn stop_process(
-    input: &Input<'_>,
-    draft: &mut Draft<'_>,
-    wanted: &DesiredSite,
-    purpose: Purpose,
-    end: ProcessState,
-) -> Stage {
-    let resource = piece_ref(ResourceKind::Process, wanted, input.desired.client.as_str());
-    if input.owned.details.process.as_ref().is_some_and(|p| p.value == end || p.value == ProcessState::Gone)
-        || input.owned.details.process.is_none()
-    {
-        return Stage::Done;
-    }
-    match run(input, purpose) {
-        Some(why) => {
-            draft.wait(resource, "ProcessStopping", format!("the script that stops the process runs ({why})"), None)
-        }
-        None => draft.act(Op::Run, resource, Vec::new(), "its process still runs", Step::StartRun(purpose)),
-    }
-}
-
-/// The reference of the site itself.
-pub fn site_ref(wanted: &DesiredSite, live: Option<&Live<Site>>) -> ResourceRef {
-    ResourceRef {
-        kind: ResourceKind::Site,
-        provider: wanted.provider.clone(),
-        name: wanted.domain.to_string(),
-        id: live.map(|live| live.id.to_string()),
-    }
-}
-
-/// The reference of a piece of the site.
-pub fn piece_ref(kind: ResourceKind, wanted: &DesiredSite, name: &str) -> ResourceRef {
-    ResourceRef { kind, provider: wanted.provider.clone(), name: name.to_owned(), id: None }
 }

@@ -13,9 +13,11 @@ export GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -oBatchMode=yes}"
 HOME="${HOME:-/home/$SW_SYSTEM_USER}"
 
 # Limits. A build of a Next.js site takes one to two GiB of disk; a look lasts a twentieth of the whole time at most.
+# A killed run's last question to the site outlives it by 15 s and holds its lock so long.
 DISK_FREE_MIB=2048
 DUMP_FREE_MIB=1024
 KEEP=3
+LOCK_SECONDS=20
 SHORT_SECONDS=60
 LOOK_SECONDS=$((SW_TIMEOUT_SECONDS / 20))
 if [ "$LOOK_SECONDS" -lt 4 ]; then LOOK_SECONDS=4; fi
@@ -177,7 +179,7 @@ take_lock() {
   mkdir -p -- "$ROOT/releases" "$ROOT/runs"
   chmod 700 "$ROOT" "$ROOT/runs"
   exec 9>>"$ROOT/lock"
-  flock -n 9 || fail DeployInProgress "another deploy of this site is under way; wait for its end"
+  flock -w "$LOCK_SECONDS" 9 || fail DeployInProgress "another deploy of this site is under way; wait for its end"
   if ! grep -qsx '/.sitewright/' .git/info/exclude; then
     mkdir -p .git/info
     echo '/.sitewright/' >>.git/info/exclude

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::database::Database;
 use crate::resource::env_file::Environment;
+use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::mark::Mark;
 use crate::resource::name::{ClientName, Commit, HostName, RepositorySlug, ServerId};
-use crate::resource::reading::Wanted;
+use crate::resource::reading::{Live, Wanted};
 use crate::resource::record::{Record, Ttl};
 use crate::resource::removal::{DeletionPolicy, ReclaimPolicy};
 use crate::resource::secret::Digest;
-use crate::resource::site::Pieces;
+use crate::resource::site::{Pieces, Site};
 
 /// What a living spec asks for.
 #[derive(Debug, Clone)]
@@ -87,6 +88,28 @@ pub struct DesiredSite {
     pub script_digest: Digest,
     /// How long a deploy may take.
     pub deploy_timeout: Duration,
+}
+
+impl DesiredSite {
+    /// Where Ploi keeps the site's files, and looks for challenges (contracts/ploi.md 6.9).
+    pub fn acme_root(&self) -> String {
+        format!("/home/{}/{}", self.system_user, self.domain)
+    }
+
+    /// The reference of the site itself.
+    pub fn site(&self, live: Option<&Live<Site>>) -> ResourceRef {
+        ResourceRef {
+            kind: ResourceKind::Site,
+            provider: self.provider.clone(),
+            name: self.domain.to_string(),
+            id: live.map(|live| live.id.to_string()),
+        }
+    }
+
+    /// The reference of a piece of the site.
+    pub fn piece(&self, kind: ResourceKind, name: &str) -> ResourceRef {
+        ResourceRef { kind, provider: self.provider.clone(), name: name.to_owned(), id: None }
+    }
 }
 
 /// The environment with its digest.

@@ -162,7 +162,7 @@ fn a_port_that_a_foreign_process_holds_is_left_to_it() {
 }
 
 #[test]
-fn a_second_deploy_of_the_same_site_stops_at_once() {
+fn a_second_deploy_of_the_same_site_waits_shortly_and_stops() {
     let Some(bench) = Bench::new() else { return };
     let site = bench.site("shop");
     std::fs::write(bench.home("hold/build"), "").unwrap();

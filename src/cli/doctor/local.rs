@@ -41,7 +41,7 @@ fn specs(session: &Session) -> Check {
             return Check::bad(AREA, problem.to_string(), "make the directory readable, or name another with --specs");
         }
     };
-    let rules = match app::rules(session.settings()) {
+    let rules = match app::options::rules(session.settings()) {
         Ok((rules, _)) => rules,
         Err(error) => return Check::bad(AREA, format!("{error:#}"), "mend the setting that the message names"),
     };

@@ -166,7 +166,7 @@ fn zone_check(zone: &Zone) -> Check {
 
 /// Clients whose domain lies in no zone that we see.
 async fn uncovered(app: &App, zones: &[Zone]) -> Option<Check> {
-    let (rules, defaults) = app::rules(&app.settings).ok()?;
+    let (rules, defaults) = app::options::rules(&app.settings).ok()?;
     let mut outside: BTreeSet<HostName> = BTreeSet::new();
     for record in app.store.clients().await.ok()? {
         let spec = record.accepted.as_ref().and_then(|accepted| parse(accepted.text.as_bytes(), &rules).ok());

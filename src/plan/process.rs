@@ -1,0 +1,46 @@
+//! The client's process, where the host lets us stop and start it.
+
+use crate::plan::change::{Op, Step};
+use crate::plan::draft::{Draft, Input, Stage};
+use crate::resource::desired::DesiredSite;
+use crate::resource::kind::ResourceKind;
+use crate::resource::owned::ProcessState;
+use crate::resource::site::Purpose;
+
+/// A process that we stopped is started again from its release; a release that is due starts it by itself.
+pub fn start(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) {
+    let stopped = input.owned.details.process.as_ref().is_some_and(|seen| seen.value == ProcessState::Stopped);
+    if !stopped || input.owned.releases.live.is_none() || input.owned.releases.in_flight.is_some() {
+        return;
+    }
+    let resource = wanted.piece(ResourceKind::Process, input.desired.client.as_str());
+    match input.run(Purpose::StartProcess) {
+        Some(why) => {
+            draft.wait(resource, "ProcessStarting", format!("the script that starts the process runs ({why})"), None)
+        }
+        None => draft.act(
+            Op::Run,
+            resource,
+            Vec::new(),
+            "it was stopped and the client is wanted active",
+            Step::StartRun(Purpose::StartProcess),
+        ),
+    };
+}
+
+/// Stops the client's process by a script, whose exit code decides (decisions 4).
+pub fn stop(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Stage {
+    let resource = wanted.piece(ResourceKind::Process, input.desired.client.as_str());
+    let process = input.owned.details.process.as_ref();
+    if process.is_none_or(|seen| matches!(seen.value, ProcessState::Stopped | ProcessState::Gone)) {
+        return Stage::Done;
+    }
+    match input.run(Purpose::StopProcess) {
+        Some(why) => {
+            draft.wait(resource, "ProcessStopping", format!("the script that stops the process runs ({why})"), None)
+        }
+        None => {
+            draft.act(Op::Run, resource, Vec::new(), "its process still runs", Step::StartRun(Purpose::StopProcess))
+        }
+    }
+}
