@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -9,6 +10,7 @@ use crate::config::{Follow, Settings};
 use crate::controller::absence::AbsenceRules;
 use crate::controller::known_secrets::KnownSecrets;
 use crate::controller::options::Options;
+use crate::controller::watcher::Directory;
 use crate::plan::draft::Policy;
 use crate::resource::deploy_script::Commands;
 use crate::resource::name::{Instance, RepositorySlug, ServerId};
@@ -26,7 +28,7 @@ pub fn options(settings: &Settings, instance: Instance, known_secrets: KnownSecr
         settings.rates.get("ploi").map_or(60.0, |rate| f64::from(rate.calls) / rate.per.as_secs_f64().max(1.0) * 60.0);
     let audits = ploi_rate / 60.0 * settings.resync.as_secs_f64() * AUDIT_SHARE;
     Ok(Options {
-        specs: settings.specs.clone(),
+        specs: Arc::new(Directory(settings.specs.clone())),
         quiet: settings.debounce_quiet,
         debounce_max: settings.debounce_max,
         absence: AbsenceRules {
@@ -35,6 +37,7 @@ pub fn options(settings: &Settings, instance: Instance, known_secrets: KnownSecr
             max_share_percent: percent(settings.deletion.max_share),
             max_per_day: settings.deletion.max_per_day as usize,
         },
+        requests_every: REQUESTS_EVERY,
         resync: settings.resync,
         policy: policy(settings),
         audit_period: settings.audit_period,
@@ -55,6 +58,8 @@ pub fn options(settings: &Settings, instance: Instance, known_secrets: KnownSecr
     })
 }
 
+/// Soon enough for a person who waits; a question to the state costs nothing.
+const REQUESTS_EVERY: Duration = Duration::from_millis(250);
 /// The share of the budget that goes into reading remembered details again (decisions 37).
 const AUDIT_SHARE: f64 = 0.1;
 

@@ -14,7 +14,12 @@ pub struct Clock {
 impl Clock {
     /// A clock that begins at the machine's wall time.
     pub fn system() -> Self {
-        Clock { wall: Timestamp::now(), origin: Instant::now() }
+        Clock::at(Timestamp::now())
+    }
+
+    /// A clock that shows this time now.
+    pub fn at(wall: Timestamp) -> Self {
+        Clock { wall, origin: Instant::now() }
     }
 
     /// Now.

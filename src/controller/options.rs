@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::controller::absence::AbsenceRules;
 use crate::controller::known_secrets::KnownSecrets;
+use crate::controller::watcher::SpecSource;
 use crate::plan::draft::Policy;
 use crate::resource::deploy_script::Commands;
 use crate::resource::name::Instance;
@@ -20,13 +21,15 @@ pub type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 #[derive(Clone)]
 pub struct Options {
     /// The watched directory.
-    pub specs: PathBuf,
+    pub specs: Arc<dyn SpecSource>,
     /// A file is read once it stood still for this long.
     pub quiet: Duration,
     /// Events are not held back longer than this.
     pub debounce_max: Duration,
     /// When a missing file means a removal.
     pub absence: AbsenceRules,
+    /// Requests of other processes are looked for this often (decisions 33).
+    pub requests_every: Duration,
     /// Full pass over every client.
     pub resync: Duration,
     /// The plan's limits.

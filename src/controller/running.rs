@@ -22,7 +22,7 @@ use crate::controller::reconciler::{Next, Preview, Reconciler};
 use crate::controller::records::Records;
 use crate::controller::requests::{Effect, take};
 use crate::controller::servers::Servers;
-use crate::controller::watcher::{Events, Scan};
+use crate::controller::watcher::Scan;
 use crate::controller::wishes::Wishes;
 use crate::plan::draft::later;
 use crate::resource::kind::ResourceKind;
@@ -31,8 +31,6 @@ use crate::resource::removal::{DeletionPolicy, ReclaimPolicy, Removal};
 use crate::resource::secret::DigestKey;
 use crate::store::{ClientRecord, EventKind, Store, Stored};
 
-/// Requests of other processes are looked for this often (decisions 33).
-const REQUESTS_EVERY: Duration = Duration::from_millis(250);
 /// How often a single run asks whether everybody has settled.
 const SETTLED_LOOK: Duration = Duration::from_millis(20);
 /// A pass that cannot use the state tries again after this long.
@@ -261,7 +259,7 @@ impl Controller {
 
     /// Events say "look soon"; a scan follows when the directory stood still, at the latest after the longest debounce.
     async fn watch_directory(self: Arc<Self>) {
-        let mut events = Events::watch(&self.options.specs);
+        let mut events = self.options.specs.events();
         let changed = events.changed();
         loop {
             tokio::select! { () = changed.notified() => {}, () = self.scan_now.notified() => {} }
@@ -290,7 +288,7 @@ impl Controller {
                     sleep(STATE_RETRY).await;
                 }
             }
-            sleep(REQUESTS_EVERY).await;
+            sleep(self.options.requests_every).await;
         }
     }
 
@@ -314,8 +312,8 @@ impl Controller {
     pub async fn scan(&self) -> Stored<()> {
         let _scanning = self.scanning.lock().await;
         let before = self.scanned.lock().clone();
-        let path = self.options.specs.clone();
-        let taken = tokio::task::spawn_blocking(move || Scan::take(&path, before.as_ref())).await;
+        let specs = self.options.specs.clone();
+        let taken = tokio::task::spawn_blocking(move || specs.scan(before.as_ref())).await;
         let scan = match taken {
             Ok(Ok(scan)) => scan,
             Ok(Err(problem)) => return self.tell_directory(Some(problem.to_string())).await,

@@ -196,12 +196,39 @@ fn stamp(metadata: &std::fs::Metadata) -> Stamp {
 }
 
 impl Stamp {
+    /// The stamp of a text that is no file: each version has another, and it has always stood still.
+    pub fn of_version(version: u32) -> Stamp {
+        let modified_ns = i128::from(version);
+        Stamp { device: 0, inode: 0, bytes: 0, modified_ns, changed_ns: modified_ns }
+    }
+
     /// How long the file has stood still, by the machine's clock; zero for a time in the future.
     pub fn still_for(&self) -> Duration {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let newest = self.modified_ns.max(self.changed_ns);
         let age = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - newest;
         Duration::from_nanos(u64::try_from(age.max(0)).unwrap_or(u64::MAX))
+    }
+}
+
+/// Where specs come from.
+pub trait SpecSource: Send + Sync {
+    /// Everything that is there now; unchanged files need not be read again when `before` holds them.
+    fn scan(&self, before: Option<&Scan>) -> Result<Scan, DirectoryProblem>;
+    /// Tells when a look is worth while.
+    fn events(&self) -> Events;
+}
+
+/// A directory on the disk.
+pub struct Directory(pub PathBuf);
+
+impl SpecSource for Directory {
+    fn scan(&self, before: Option<&Scan>) -> Result<Scan, DirectoryProblem> {
+        Scan::take(&self.0, before)
+    }
+
+    fn events(&self) -> Events {
+        Events::watch(&self.0)
     }
 }
 
@@ -230,6 +257,11 @@ impl Events {
         let mut events = Events { path: path.to_path_buf(), changed, watcher, armed: None };
         events.arm();
         events
+    }
+
+    /// Notices that somebody else gives.
+    pub fn noticed(changed: Arc<Notify>) -> Self {
+        Events { path: PathBuf::new(), changed, watcher: None, armed: None }
     }
 
     /// Watches what the path leads to now, and the folder that holds it, where a link is swapped.

@@ -4,21 +4,25 @@
 
 pub mod answer;
 pub mod budget;
+pub mod line;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use backoff::{ExponentialBuilder, Retryable};
 use bytes::BytesMut;
-use reqwest::{Method, StatusCode, header};
+use reqwest::{Method, header};
 
 pub use crate::provider::http::answer::{HttpAnswer, HttpRefusal};
 pub use crate::provider::http::budget::Budget;
 
 use crate::provider::error::{ErrorClass, ProviderError};
 use crate::provider::http::answer::{Verdict, is_read, is_throttle, learn, retry_after, unclear, verdict};
+use crate::provider::http::line::{Exchanged, Line, Way};
 use crate::resource::secret::Secret;
 
+/// Who asks; Ploi and GitHub refuse calls without one.
+const USER_AGENT: &str = concat!("sitewright/", env!("CARGO_PKG_VERSION"));
 /// Largest answer that is read: a listing of 5,000 records is about 3 MB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long a read may take; environment and virtual host reads go over SSH at Ploi (contracts/ploi.md 1).
@@ -39,7 +43,9 @@ pub struct HttpClient {
     provider: &'static str,
     base: url::Url,
     token: Secret,
+    /// Builds the requests, and sends them where the way is the network.
     client: reqwest::Client,
+    way: Way,
     limits: HttpLimits,
     /// The account's budget, shared by everybody who calls it.
     pub budget: Arc<Budget>,
@@ -90,7 +96,6 @@ impl HttpClient {
         budget: Arc<Budget>,
     ) -> Result<Self, ProviderError> {
         let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("sitewright/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
@@ -110,7 +115,13 @@ impl HttpClient {
                 ErrorClass::Unavailable(format!("TLS cannot be set up: {}", root(&e))),
             )
         })?;
-        Ok(HttpClient { provider, base, token, client, limits: HttpLimits::default(), budget })
+        Ok(HttpClient { provider, base, token, client, way: Way::Network, limits: HttpLimits::default(), budget })
+    }
+
+    /// The same client over a line instead of the network.
+    pub fn over(mut self, line: Arc<dyn Line>) -> Self {
+        self.way = Way::Line(line);
+        self
     }
 
     /// The same client with other limits.
@@ -195,13 +206,10 @@ impl HttpClient {
         Ok(url)
     }
 
-    async fn exchange(
-        &self,
-        request: &Request<'_>,
-        url: url::Url,
-    ) -> Result<(StatusCode, header::HeaderMap, bytes::Bytes), ErrorClass> {
+    async fn exchange(&self, request: &Request<'_>, url: url::Url) -> Result<Exchanged, ErrorClass> {
         let timeout = if is_read(&request.method) { self.limits.read_timeout } else { self.limits.write_timeout };
         let mut builder = self.client.request(request.method.clone(), url).timeout(timeout);
+        builder = builder.header(header::USER_AGENT, USER_AGENT);
         if !request.headers.iter().any(|(name, _)| name == header::ACCEPT) {
             builder = builder.header(header::ACCEPT, "application/json");
         }
@@ -214,15 +222,24 @@ impl HttpClient {
         if let Some(body) = request.body {
             builder = builder.json(body);
         }
-        let mut response = builder.send().await.map_err(|e| network(&request.method, &e))?;
+        match &self.way {
+            Way::Network => self.over_network(&request.method, builder).await,
+            Way::Line(line) => {
+                let built = builder.build().map_err(|e| network(&request.method, &e))?;
+                line::carry(&**line, built, timeout).await.map_err(|lost| unclear(&request.method, lost))
+            }
+        }
+    }
+
+    async fn over_network(&self, method: &Method, builder: reqwest::RequestBuilder) -> Result<Exchanged, ErrorClass> {
+        let mut response = builder.send().await.map_err(|e| network(method, &e))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let too_large =
-            || unclear(&request.method, format!("{status} with more than {} bytes", self.limits.body_bytes_max));
+        let too_large = || unclear(method, format!("{status} with more than {} bytes", self.limits.body_bytes_max));
         if response.content_length().is_some_and(|n| n > self.limits.body_bytes_max as u64) {
             return Err(too_large());
         }
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| network(&request.method, &e))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| network(method, &e))? {
             if body.len() + chunk.len() > self.limits.body_bytes_max {
                 return Err(too_large());
             }

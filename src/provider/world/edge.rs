@@ -115,17 +115,27 @@ async fn visit(State(side): State<Side>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let host = parts.headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+    let body: Bytes = axum::body::to_bytes(Body::new(body), BODY_BYTES_MAX).await.unwrap_or_default();
+    answer(&side.world, &host, side.tls, (parts.method.as_str(), parts.uri.path()), &body).await
+}
+
+/// What a visitor of a name gets for a method and path, over TLS or in the clear.
+pub async fn answer(world: &World, name: &str, tls: bool, (method, path): (&str, &str), body: &[u8]) -> Response {
     let page =
         |status: StatusCode, text: &str| (status, Html(format!("<!doctype html><h1>{text}</h1>"))).into_response();
-    match meet(&side.world, &host, side.tls) {
+    match meet(world, name, tls) {
         Met::Nothing => page(StatusCode::MISDIRECTED_REQUEST, "No such site here"),
         Met::Suspended => page(StatusCode::SERVICE_UNAVAILABLE, "This site has been suspended"),
         Met::NobodyListens => page(StatusCode::BAD_GATEWAY, "Bad Gateway"),
-        Met::Site(process) => {
-            let body: Bytes = axum::body::to_bytes(Body::new(body), BODY_BYTES_MAX).await.unwrap_or_default();
-            cms::answer(&side.world, &process, parts.method.as_str(), parts.uri.path(), &body).await
-        }
+        Met::Site(process) => cms::answer(world, &process, method, path, body).await,
     }
+}
+
+/// The certificate that a visitor of a name is shown; `None`: no handshake.
+pub fn certificate(world: &World, name: &str) -> Option<Arc<Leaf>> {
+    let origins = world.resolve(name).origins;
+    let state = world.state();
+    state.web.find(&origins, name).and_then(|(_, host)| host.certificate.clone())
 }
 
 fn router(world: Arc<World>, tls: bool) -> axum::Router {
@@ -201,9 +211,6 @@ impl std::fmt::Debug for BySni {
 impl ResolvesServerCert for BySni {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name()?.to_ascii_lowercase();
-        let origins = self.0.resolve(&name).origins;
-        let state = self.0.state();
-        let (_, host) = state.web.find(&origins, &name)?;
-        Some(host.certificate.as_ref()?.key.clone())
+        Some(certificate(&self.0, &name)?.key.clone())
     }
 }

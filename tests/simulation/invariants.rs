@@ -1,0 +1,205 @@
+//! What must hold at every step (reliability.md 2): judged when a write reaches a provider, from what is durable and from
+//! the world as it stands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use parking_lot::Mutex;
+use serde_json::Value;
+use sitewright::config::Settings;
+use sitewright::plan::draft::later;
+use sitewright::provider::DropPermit;
+use sitewright::provider::ploi::sim::{PloiSim, SERVER_ID};
+use sitewright::provider::world::World;
+use sitewright::provider::world::dns::DnsTable;
+use sitewright::resource::kind::ResourceKind;
+use sitewright::store::memory::MemoryStore;
+use sitewright::store::{ClientRecord, Store as _};
+
+use crate::databases::Server;
+
+/// Watches every write of a life.
+pub struct Monitor {
+    world: Arc<World>,
+    ploi: Arc<PloiSim>,
+    dns: Arc<DnsTable>,
+    databases: Arc<Mutex<Server>>,
+    disk: Arc<MemoryStore>,
+    site_grace: Duration,
+    database_grace: Duration,
+    violations: Mutex<Vec<String>>,
+    checks: Mutex<u64>,
+    /// Ids of sites that are not ours.
+    foreign: Mutex<Vec<u64>>,
+}
+
+impl Monitor {
+    pub fn new(
+        world: &Arc<World>,
+        ploi: &Arc<PloiSim>,
+        dns: &Arc<DnsTable>,
+        databases: &Arc<Mutex<Server>>,
+        disk: &Arc<MemoryStore>,
+        settings: &Settings,
+    ) -> Monitor {
+        Monitor {
+            world: world.clone(),
+            ploi: ploi.clone(),
+            dns: dns.clone(),
+            databases: databases.clone(),
+            disk: disk.clone(),
+            site_grace: settings.deletion.grace,
+            database_grace: settings.deletion.database_grace,
+            violations: Mutex::default(),
+            checks: Mutex::default(),
+            foreign: Mutex::default(),
+        }
+    }
+
+    /// A site that nobody may touch.
+    pub fn protect(&self, site: u64) {
+        self.foreign.lock().push(site);
+    }
+
+    /// Everything that did not hold.
+    pub fn violations(&self) -> Vec<String> {
+        self.violations.lock().clone()
+    }
+
+    /// How often something was judged.
+    pub fn checks(&self) -> u64 {
+        *self.checks.lock()
+    }
+
+    pub fn hold(&self, invariant: &str, holds: bool, what: impl FnOnce() -> String) {
+        *self.checks.lock() += 1;
+        if !holds {
+            self.violations.lock().push(format!("{invariant}: {}", what()));
+        }
+    }
+
+    fn records(&self) -> Vec<ClientRecord> {
+        self.disk.clients().now_or_never().expect("memory answers at once").expect("memory answers")
+    }
+
+    /// A write arrives at a provider.
+    pub fn call(&self, provider: &str, method: &str, path: &str, body: &[u8]) {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let records = self.records();
+        match provider {
+            "ploi" => self.ploi(&records, method, path, &body),
+            "cloudflare" => self.cloudflare(&records, method, path, &body),
+            _ => {}
+        }
+    }
+
+    fn ploi(&self, records: &[ClientRecord], method: &str, path: &str, body: &Value) {
+        let parts: Vec<&str> = path.trim_start_matches("/api/").split('/').collect();
+        match (method, parts.as_slice()) {
+            ("POST", ["servers", _, "sites"]) => {
+                let domain = body["root_domain"].as_str().unwrap_or_default();
+                let intended = |r: &ClientRecord| r.owned.intent(ResourceKind::Site, domain).is_some();
+                self.hold("S17", records.iter().any(intended), || format!("site {domain} is made without an intent"));
+            }
+            ("POST", ["servers", _, "scripts", "run"]) => {}
+            (_, ["servers", _, "sites", id, rest @ ..]) => self.site(records, method, id, rest),
+            _ => self.hold("S2", false, || format!("{method} {path} is nothing we do")),
+        }
+    }
+
+    fn site(&self, records: &[ClientRecord], method: &str, id: &str, rest: &[&str]) {
+        let call = || format!("{method} site {id} {rest:?}");
+        let is_foreign = self.foreign.lock().iter().any(|foreign| foreign.to_string() == id);
+        self.hold("S2", !is_foreign, || format!("{} touches a stranger's site", call()));
+        let holder = records.iter().find(|record| {
+            record.owned.resources.iter().any(|r| r.kind == ResourceKind::Site && r.id.as_str() == id)
+        });
+        self.hold("S2", holder.is_some(), || format!("{} touches a site that nobody remembers", call()));
+        let Some(record) = holder else { return };
+        let paused = record.pause.as_ref().is_some_and(|pause| pause.until.is_none());
+        self.hold("S4", !paused, || format!("{} while {} is paused", call(), record.name));
+        match (method, rest) {
+            ("DELETE", []) => self.removal(record),
+            ("POST", ["deploy"]) => {
+                self.hold("S17", record.owned.releases.in_flight.is_some(), || format!("{} unrecorded", call()));
+                self.hold("S7", record.owned.removal.is_none(), || format!("{} of a client that goes", call()));
+            }
+            ("POST", ["certificates"]) => {
+                self.hold("S17", record.owned.order.is_some(), || format!("{} unrecorded", call()));
+                let domain = record.owned.first(ResourceKind::Site).map(|s| s.name.clone()).unwrap_or_default();
+                let points = !self.dns.lookup(&domain).is_empty();
+                self.hold("S14", points, || format!("{}: {domain} has no address yet", call()));
+            }
+            _ => {}
+        }
+    }
+
+    fn removal(&self, record: &ClientRecord) {
+        let name = &record.name;
+        let Some(removal) = &record.owned.removal else {
+            return self.hold("S7", false, || format!("the site of {name} goes while its spec stands"));
+        };
+        let due = later(removal.offline_since, self.site_grace);
+        self.hold("S14", due <= self.world.now(), || format!("the site of {name} goes before its grace is over"));
+        let domain = record.owned.first(ResourceKind::Site).map(|s| s.name.clone()).unwrap_or_default();
+        let points = !self.dns.lookup(&domain).is_empty();
+        self.hold("S14", !points, || format!("the site of {name} goes while {domain} leads there"));
+    }
+
+    fn cloudflare(&self, records: &[ClientRecord], method: &str, path: &str, body: &Value) {
+        let posts = match method {
+            "POST" if path.ends_with("/batch") => body["posts"].as_array().cloned().unwrap_or_default(),
+            "POST" => vec![body.clone()],
+            _ => Vec::new(),
+        };
+        for post in posts {
+            let name = post["name"].as_str().unwrap_or_default().to_owned();
+            let kind = post["type"].as_str().unwrap_or_default().to_owned();
+            // An address has its name for a key, whichever its type.
+            let of_this = |key: &str| key.contains(&name) && (kind.starts_with('A') || key.contains(&kind));
+            let intended =
+                |r: &ClientRecord| r.owned.intents.iter().any(|i| i.kind == ResourceKind::Record && of_this(&i.key));
+            self.hold("S17", records.iter().any(intended), || format!("record {kind} {name} is made without an intent"));
+        }
+    }
+
+    /// A database goes.
+    pub fn drop_database(&self, permit: &DropPermit) {
+        let name = permit.database.name.as_str();
+        let records = self.records();
+        let holder = records.iter().find(|r| r.owned.mark == permit.database.mark);
+        self.hold("S3", holder.is_some(), || format!("database {name} goes and nobody remembers whose it is"));
+        let Some(removal) = holder.and_then(|record| record.owned.removal.as_ref()) else {
+            return self.hold("S3", false, || format!("database {name} goes while its client lives"));
+        };
+        let due = later(removal.offline_since, self.database_grace);
+        self.hold("S3", due <= self.world.now(), || format!("database {name} goes before its grace is over"));
+        let saved = removal.backup.as_ref().is_some_and(|backup| backup.oid == permit.oid);
+        self.hold("S3", saved, || format!("database {name} goes without a backup of it"));
+        let domain = holder.and_then(|r| r.owned.first(ResourceKind::Site)).map(|site| site.name.clone());
+        let gone = domain.is_none_or(|domain| self.ploi.site_id(SERVER_ID, &domain).is_none());
+        self.hold("S3", gone, || format!("database {name} goes before its site"));
+    }
+
+    /// What holds of the whole world at any instant.
+    pub fn world(&self) {
+        let records = self.records();
+        let mut ports: Vec<_> = records.iter().filter_map(|r| r.owned.allocation.port.clone()).collect();
+        let given = ports.len();
+        ports.sort();
+        ports.dedup();
+        self.hold("S5", ports.len() == given, || "two clients have one port".to_owned());
+        let server = self.databases.lock();
+        let mut marks: Vec<_> = server.databases.values().filter_map(|row| row.mark()).map(|m| m.uid).collect();
+        let made = marks.len();
+        marks.sort();
+        marks.dedup();
+        self.hold("S1", marks.len() == made, || "two databases carry one mark".to_owned());
+        drop(server);
+        for record in &records {
+            let told = !record.status.message.is_empty() || record.status.conditions.is_empty();
+            self.hold("S24", told, || format!("{} says nothing", record.name));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Whole lives in one process: the real loop, the real clients and the strict simulators over lines without a network, in
+//! virtual time. Every protocol point can be a crash, every call can be lost, late, stale or garbage, and every step is
+//! followed by the invariants of safety.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod databases;
+mod durable;
+mod exhaustive;
+mod fate;
+mod invariants;
+mod life;
+mod line;
+mod seeds;
+mod visitors;
+mod world;
