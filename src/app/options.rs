@@ -104,7 +104,11 @@ pub fn rules(settings: &Settings) -> anyhow::Result<(Rules, Defaults)> {
         None => Catalogue::built_in(),
     };
     let repository = settings.providers.ploi_git_repo.as_deref().map(RepositorySlug::parse).transpose();
-    let rules = Rules { base_domain: settings.base_domain.clone(), catalogue, ports: settings.ploi.port_range.clone() };
+    let rules = Rules {
+        base_domain: settings.base_domain.clone(),
+        catalogue: Arc::new(catalogue),
+        ports: settings.ploi.port_range.clone(),
+    };
     let defaults = Defaults {
         base_domain: settings.base_domain.clone(),
         repository: repository.context("PLOI_GIT_REPO")?,

@@ -99,7 +99,7 @@ pub struct Reconciler {
 /// What a pass came to, also for `plan` on the command line.
 pub struct Preview {
     /// Wanted.
-    pub desired: Desired,
+    pub desired: Arc<Desired>,
     /// Decided.
     pub plan: Plan,
 }
@@ -275,6 +275,7 @@ impl Reconciler {
         if !keeps {
             self.store.forget(&record.name).await?;
             self.fleet.forget(&record.name);
+            self.wishes.forget(&record.name);
             return Ok(Next::OnDemand);
         }
         let now = self.clock.now();

@@ -1,5 +1,7 @@
 //! The executor's steps on a site and its pieces.
 
+use std::collections::BTreeSet;
+
 use crate::controller::ledger::{close_intent, put_resource};
 use crate::controller::observer::digest_environment;
 use crate::controller::workbench::{Failure, Workbench};
@@ -47,7 +49,9 @@ impl SiteSteps<'_> {
             Step::RemoveRepository { next } => self.remove_repository(host, &site, next).await,
             Step::WriteEnvironment { text, digest } => self.write_environment(host, &site, text, digest).await,
             Step::WriteDeployScript { text, digest } => self.write_script(host, &site, text, digest).await,
-            Step::MendVirtualHost { port, acme_root } => self.mend_virtual_host(host, &site, *port, acme_root).await,
+            Step::MendVirtualHost { port, acme_root, names } => {
+                self.mend_virtual_host(host, &site, (*port, acme_root), names).await
+            }
             Step::RestoreVirtualHost { text } => self.restore_virtual_host(host, &site, text).await,
             Step::SetAliases(wanted) => self.set_aliases(host, &site, wanted).await,
             Step::Deploy { fingerprint, branch, commit } => {
@@ -268,10 +272,18 @@ impl SiteSteps<'_> {
     }
 
     /// Reads, edits as little as possible, writes; the old text is durable before the new one is sent.
-    async fn mend_virtual_host(&self, host: &Host, site: &SiteRef, port: u16, acme_root: &str) -> Result<(), Failure> {
+    async fn mend_virtual_host(
+        &self,
+        host: &Host,
+        site: &SiteRef,
+        (port, acme_root): (u16, &str),
+        names: &BTreeSet<HostName>,
+    ) -> Result<(), Failure> {
         let Some(virtual_hosts) = &host.virtual_hosts else { return Ok(()) };
         let before = virtual_hosts.virtual_host(site).await?;
-        let after = vhost::mend(&before, port, acme_root).map_err(|problem| Failure::Rule {
+        let mended = vhost::mend(&before, port, acme_root);
+        let after = mended.and_then(|text| vhost::name_as_well(&text, &site.domain, names));
+        let after = after.map_err(|problem| Failure::Rule {
             reason: "VirtualHostUnreadable",
             message: format!(
                 "the virtual host of {} cannot be edited safely: {problem}; mend it in the host's panel",

@@ -1,8 +1,11 @@
 //! From a good spec to what is wanted: gives out names, ports and secrets, and resolves what the spec only refers to.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::controller::clock::Clock;
 use crate::controller::databases::{DATABASE_PASSWORD, DatabaseSteps};
@@ -13,8 +16,8 @@ use crate::controller::shared::Shared;
 use crate::plan::progress::Told;
 use crate::resource::desired::Desired;
 use crate::resource::env_file::EnvValue;
-use crate::resource::name::{Commit, RepositorySlug, ServerId, SqlName};
-use crate::resource::reading::Reading;
+use crate::resource::name::{ClientName, Commit, RepositorySlug, ServerId, SqlName};
+use crate::resource::reading::{Reading, Wanted};
 use crate::resource::secret::{DigestKey, Secret};
 use crate::resource::site::PORTS_UNKNOWN;
 use crate::spec::client_spec::ClientSpec;
@@ -38,8 +41,16 @@ pub struct Wishes {
     providers: Providers,
     digests: DigestKey,
     clock: Clock,
-    store: std::sync::Arc<dyn Store>,
+    store: Arc<dyn Store>,
     heads: Shared<Branch, Option<Commit>>,
+    last: Mutex<BTreeMap<ClientName, Arc<Wish>>>,
+}
+
+/// A wish with all that it was made from: the same again needs no making.
+struct Wish {
+    spec: Arc<ClientSpec>,
+    context: Context,
+    desired: Arc<Desired>,
 }
 
 impl Wishes {
@@ -49,20 +60,20 @@ impl Wishes {
         providers: Providers,
         digests: DigestKey,
         clock: Clock,
-        store: std::sync::Arc<dyn Store>,
+        store: Arc<dyn Store>,
     ) -> Self {
-        Wishes { options, providers, digests, clock, store, heads: Shared::default() }
+        Wishes { options, providers, digests, clock, store, heads: Shared::default(), last: Mutex::default() }
     }
 
     /// What the client is wanted to be. Fills the record's allocation and secrets; the caller makes them durable before use.
     pub async fn desired(
         &self,
-        spec: &ClientSpec,
+        spec: &Arc<ClientSpec>,
         record: &mut ClientRecord,
         observer: &Observer,
         fresh: Timestamp,
         told: &mut Vec<Told>,
-    ) -> Stored<Desired> {
+    ) -> Stored<Arc<Desired>> {
         give_out_names(spec, record);
         for name in [PAYLOAD_SECRET, DATABASE_PASSWORD] {
             if !record.secrets.contains_key(name) {
@@ -89,13 +100,29 @@ impl Wishes {
             catalogue: self.options.rules.catalogue.clone(),
             digest_key: self.digests.clone(),
         };
-        let mut wanted = desired(spec, &context);
-        self.note_secrets(&wanted);
-        if let Err(problem) = allocated {
-            wanted.site =
-                crate::resource::reading::Wanted::Missing { reason: problem.reason, message: problem.message };
+        let wanted = self.wish(spec, context);
+        let Err(problem) = allocated else { return Ok(wanted) };
+        let mut portless = (*wanted).clone();
+        portless.site = Wanted::Missing { reason: problem.reason, message: problem.message };
+        Ok(Arc::new(portless))
+    }
+
+    fn wish(&self, spec: &Arc<ClientSpec>, context: Context) -> Arc<Desired> {
+        let name = ClientName::trusted(&spec.metadata.name);
+        let last = self.last.lock().get(&name).cloned();
+        if let Some(last) = last.filter(|last| Arc::ptr_eq(&last.spec, spec) && last.context == context) {
+            return last.desired.clone();
         }
-        Ok(wanted)
+        let desired = Arc::new(desired(spec, &context));
+        self.note_secrets(&desired);
+        let wish = Wish { spec: spec.clone(), context, desired: desired.clone() };
+        self.last.lock().insert(name, Arc::new(wish));
+        desired
+    }
+
+    /// A client is gone.
+    pub fn forget(&self, client: &ClientName) {
+        self.last.lock().remove(client);
     }
 
     /// Whatever the site may print of its secrets is masked from now on.

@@ -131,6 +131,8 @@ pub enum Step {
     MendVirtualHost {
         port: u16,
         acme_root: String,
+        /// Aliases that the host knows and the text does not.
+        names: BTreeSet<HostName>,
     },
     RestoreVirtualHost {
         text: String,

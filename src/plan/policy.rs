@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::resource::hex::hex;
 use crate::resource::name::ClientName;
 
 /// What the guard looks at.
@@ -62,5 +63,5 @@ pub fn guard(removals: &Removals<'_>) -> Guard {
 pub fn set_hash(names: &BTreeSet<ClientName>) -> String {
     let text: Vec<&str> = names.iter().map(ClientName::as_str).collect();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.join("\n").as_bytes());
-    digest.as_ref().iter().take(6).map(|b| format!("{b:02x}")).collect()
+    hex(digest.as_ref()).chars().take(12).collect()
 }

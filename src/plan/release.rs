@@ -5,7 +5,7 @@ use crate::plan::draft::{Draft, Input, Stage, growing, later};
 use crate::resource::desired::DesiredSite;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::reading::{Reading, Wanted};
-use crate::resource::release::{FailedDeploy, Fingerprint};
+use crate::resource::release::{FailedDeploy, Fingerprint, Released};
 use crate::resource::site::SiteStatus;
 
 /// Plans the release; `prepared` says whether database and pieces are ready for a build.
@@ -103,6 +103,13 @@ pub fn fingerprint(input: &Input<'_>, site: &DesiredSite) -> Option<Fingerprint>
         script: site.script_digest.clone(),
         requested: input.owned.releases.requested,
     })
+}
+
+/// Whether a build is to come: nothing serves, or something else than what is wanted.
+pub fn is_due(input: &Input<'_>, site: &DesiredSite) -> bool {
+    let serves =
+        |live: &Released| fingerprint(input, site).is_none_or(|wanted| serves(input, &live.fingerprint, &wanted));
+    !input.owned.releases.live.as_ref().is_some_and(serves)
 }
 
 /// Whether what serves is good enough. An unknown branch head is no reason to deploy, nor is a new one when nobody follows it.

@@ -2,7 +2,7 @@
 
 use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::draft::{Draft, Input, Stage, later};
-use crate::plan::{process, virtual_host};
+use crate::plan::{process, release, virtual_host};
 use crate::resource::desired::{DesiredEnvironment, DesiredSite};
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::owned::{EnvironmentSeen, MarkState};
@@ -226,11 +226,12 @@ fn plan_server_check(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredS
                 check.missing.join("; ")
             ),
         ),
+        Reading::Known(None) if !release::is_due(input, wanted) => Stage::Done,
         Reading::Known(None) => draft.act(
             Op::Run,
             resource,
             Vec::new(),
-            "what the server can build with was not looked at yet",
+            "what the server can build with was not looked at of late",
             Step::StartRun(Purpose::CheckServer),
         ),
         Reading::Unknown { reason } => draft.wait(

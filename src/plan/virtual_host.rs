@@ -32,20 +32,25 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> S
         });
         return Stage::NotYet;
     }
-    if !vhost.is_right(wanted.port, &root) {
+    let served = input.observed.aliases.known().into_iter().flatten();
+    let names = vhost.lacking(served.filter(|alias| wanted.aliases.contains(*alias)));
+    if !vhost.is_right(wanted.port, &root) || !names.is_empty() {
         if let Some(stage) = hold_port_switch(input, draft, wanted, vhost) {
             return stage;
         }
         let changes = vec![
             FieldChange::shown("proxy_pass", Some(format!("{:?}", vhost.ports)), Some(wanted.port.to_string())),
             FieldChange::shown("acme root", Some(format!("{:?}", vhost.acme_roots)), Some(root.clone())),
+            FieldChange::shown("server_name", None, Some(format!("{names:?}"))),
         ];
+        let differs = |change: &FieldChange| change.path != "server_name" || !names.is_empty();
+        let changes = changes.into_iter().filter(differs).collect();
         return draft.act(
             Op::Update,
             resource,
             changes,
-            "it proxies to another port, or looks for challenges elsewhere",
-            Step::MendVirtualHost { port: wanted.port, acme_root: root },
+            "it proxies to another port, looks for challenges elsewhere, or leaves a name out",
+            Step::MendVirtualHost { port: wanted.port, acme_root: root, names },
         );
     }
     if !input.owned.details.vhost_loaded {

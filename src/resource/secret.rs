@@ -1,10 +1,13 @@
 //! Secrets as a type, and keyed digests that stand for them where a value must be compared without being kept.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+
+use crate::resource::hex::hex;
 
 /// A text that must reach its one addressee and nothing else. `Debug` and `Display` do not show it; there is no `Serialize`.
 #[derive(Clone)]
@@ -89,18 +92,25 @@ impl Digest {
 
 /// Makes digests. One per installation, derived from the state key.
 #[derive(Clone)]
-pub struct DigestKey(hmac::Key);
+pub struct DigestKey(Arc<hmac::Key>);
+
+impl PartialEq for DigestKey {
+    /// The very same key.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
 
 impl DigestKey {
     /// A key from 32 bytes.
     pub fn new(bytes: &[u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+        Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
     }
 
     /// The digest of some bytes.
     pub fn digest(&self, bytes: &[u8]) -> Digest {
         let tag = hmac::sign(&self.0, bytes);
-        Digest(tag.as_ref().iter().map(|b| format!("{b:02x}")).collect())
+        Digest(hex(tag.as_ref()))
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::resource::name::HostName;
 use crate::resource::nginx::{Block, Statement, Word, statements};
 
 /// Ports that a URL without one means.
@@ -21,12 +22,23 @@ pub struct VirtualHost {
     pub ports: BTreeSet<u16>,
     /// Roots of every ACME challenge location.
     pub acme_roots: BTreeSet<String>,
+    /// Every `server_name`.
+    #[serde(default)]
+    pub names: BTreeSet<String>,
 }
 
 impl VirtualHost {
     /// Whether every loopback `proxy_pass` goes to `port` and every challenge location that there is looks in `root`.
     pub fn is_right(&self, port: u16, root: &str) -> bool {
         self.ports.len() == 1 && self.ports.contains(&port) && self.acme_roots.iter().all(|found| found == root)
+    }
+}
+
+impl VirtualHost {
+    /// Those of some names that no server block answers to. What was read before names were kept lacks nothing.
+    pub fn lacking<'a>(&self, names: impl IntoIterator<Item = &'a HostName>) -> BTreeSet<HostName> {
+        let is_missing = |name: &&HostName| !self.names.is_empty() && !self.names.contains(name.as_str());
+        names.into_iter().filter(is_missing).cloned().collect()
     }
 }
 
@@ -39,7 +51,36 @@ pub fn read(text: &str) -> Result<VirtualHost, String> {
     Ok(VirtualHost {
         ports: survey.targets.iter().map(|target| target.port).collect(),
         acme_roots: survey.challenges.into_iter().map(|challenge| challenge.root.unwrap_or_default()).collect(),
+        names: server_names(&statements(text)?).flat_map(|(names, _)| names).map(str::to_owned).collect(),
     })
+}
+
+/// Every `server_name` with its names and the byte behind the last of them.
+fn server_names(all: &[Statement]) -> impl Iterator<Item = (Vec<&str>, usize)> {
+    let of = |s: &Statement| s.name() == "server_name";
+    all.iter().filter(move |s| of(s)).map(|s| (s.words.iter().skip(1).map(|w| w.text.as_str()).collect(), s.end))
+}
+
+/// The text with further names beside `domain`, wherever that is answered to; all other bytes stay.
+///
+/// # Errors
+/// As [`read`]; also when nothing answers to `domain`.
+pub fn name_as_well(text: &str, domain: &HostName, names: &BTreeSet<HostName>) -> Result<String, String> {
+    let all = statements(text)?;
+    let mut named = text.to_owned();
+    let mut places: Vec<usize> =
+        server_names(&all).filter(|(there, _)| there.contains(&domain.as_str())).map(|(_, end)| end).collect();
+    places.sort_unstable();
+    if places.is_empty() && !names.is_empty() {
+        return Err(format!("no server block of the virtual host answers to {domain}; mend it by hand"));
+    }
+    let more: String = names.iter().map(|name| format!(" {name}")).collect();
+    places.iter().rev().for_each(|place| named.insert_str(*place, &more));
+    if read(&named)?.lacking(names).is_empty() {
+        Ok(named)
+    } else {
+        Err("a name is still not answered to after the edit; mend the virtual host by hand".into())
+    }
 }
 
 /// The text with every loopback `proxy_pass` on `port` and every challenge location on `acme_root`; all other bytes

@@ -4,6 +4,7 @@ use aws_lc_rs::digest;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::resource::hex::hex;
 use crate::spec::client_spec::{ADOPT_ANNOTATION, ClientSpec};
 use crate::spec::defaults::Defaults;
 
@@ -16,7 +17,7 @@ pub fn spec_hash(spec: &ClientSpec) -> String {
         "spec": serde_json::to_value(&spec.spec).unwrap_or_default(),
     });
     let text = canonical(asked).to_string();
-    digest::digest(&digest::SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
 }
 
 /// The same JSON with the keys of every map sorted.

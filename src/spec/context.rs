@@ -1,6 +1,7 @@
 //! Everything outside the file that decides what a client is wanted to be, as plain data.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::resource::deploy_script::Commands;
@@ -17,7 +18,7 @@ use crate::spec::secret_ref::SecretRef;
 pub const PAYLOAD_SECRET: &str = "payload_secret";
 
 /// What comes from the settings and the store for one client.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Context {
     /// The client's ownership mark.
     pub mark: Mark,
@@ -44,7 +45,7 @@ pub struct Context {
     /// Head of the branch, as far as it is known.
     pub branch_head: Option<Commit>,
     /// The features there are.
-    pub catalogue: Catalogue,
+    pub catalogue: Arc<Catalogue>,
     /// Makes the digests that stand for secrets.
     pub digest_key: DigestKey,
 }

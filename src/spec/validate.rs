@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use crate::config::PROVIDER_VARIABLES;
 use crate::resource::env_file::{self, EnvValue};
@@ -38,7 +39,7 @@ pub struct Rules {
     /// Completes a domain without a dot.
     pub base_domain: Option<String>,
     /// The features there are.
-    pub catalogue: Catalogue,
+    pub catalogue: Arc<Catalogue>,
     /// Ports that a spec may fix (`hosting.ploi.portRange`).
     pub ports: RangeInclusive<u16>,
 }
@@ -48,7 +49,7 @@ pub const PORT_RANGE_DEFAULT: RangeInclusive<u16> = 4001..=9999;
 
 impl Default for Rules {
     fn default() -> Self {
-        Rules { base_domain: None, catalogue: Catalogue::built_in(), ports: PORT_RANGE_DEFAULT }
+        Rules { base_domain: None, catalogue: Arc::new(Catalogue::built_in()), ports: PORT_RANGE_DEFAULT }
     }
 }
 

@@ -232,6 +232,7 @@ fn observed() -> Observed {
         vhost: Reading::Known(VirtualHost {
             ports: BTreeSet::from([4001]),
             acme_roots: BTreeSet::from(["/home/ploi/acme.agency.example".to_owned()]),
+            names: BTreeSet::from(["acme.agency.example".to_owned()]),
         }),
         aliases: Reading::Known(BTreeSet::new()),
         certificates: Reading::Known(vec![Live { id: RemoteId::trusted("c1"), mark: None, value: certificate }]),
@@ -320,6 +321,7 @@ impl Case {
         self.observed.vhost = Reading::Known(VirtualHost {
             ports: BTreeSet::from([3000]),
             acme_roots: BTreeSet::from(["/var/www/html".to_owned()]),
+            names: BTreeSet::from(["acme.agency.example".to_owned()]),
         });
         self.observed.certificates = Reading::Known(vec![]);
         self.observed.published = Reading::unknown("not asked yet");

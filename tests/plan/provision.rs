@@ -89,6 +89,7 @@ fn every_proxy_pass_counts_not_only_one() {
     case.observed.vhost = Reading::Known(VirtualHost {
         ports: BTreeSet::from([3000, 4001]),
         acme_roots: BTreeSet::from(["/home/ploi/acme.agency.example".to_owned()]),
+        names: BTreeSet::from(["acme.agency.example".to_owned()]),
     });
     assert_eq!(case.actions(), ["~ VirtualHost ploi/acme.agency.example"]);
 }

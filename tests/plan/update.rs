@@ -23,6 +23,26 @@ fn one_environment_value_is_one_write_then_one_deploy() {
 }
 
 #[test]
+fn a_virtual_host_that_leaves_a_served_alias_out_is_mended() {
+    let mut case = Case::converged();
+    case.site_wanted().aliases.insert(host("www.acme.example"));
+    case.observed.aliases = Reading::Known([host("www.acme.example")].into());
+    assert_eq!(case.actions(), ["~ VirtualHost ploi/acme.agency.example"]);
+    let Reading::Known(vhost) = &mut case.observed.vhost else { panic!("a reading") };
+    vhost.names.insert("www.acme.example".into());
+    assert!(case.actions().is_empty());
+}
+
+#[test]
+fn the_server_is_looked_at_before_a_build_and_not_in_between() {
+    let mut case = Case::converged();
+    case.observed.server_check = Reading::Known(None);
+    assert!(case.actions().is_empty(), "nothing is to be built");
+    case.site_wanted().commit = Some(Commit::trusted("2222222222222222222222222222222222222222"));
+    assert_eq!(case.actions(), ["$ Site ploi/server 1"]);
+}
+
+#[test]
 fn one_record_is_one_record_call() {
     let mut case = Case::converged();
     case.dns_wanted().ttl = Ttl::Seconds(120);
@@ -127,6 +147,8 @@ fn an_alias_that_points_elsewhere_is_told_with_the_record_to_make_and_blocks_nob
     let mut case = Case::converged();
     case.site_wanted().aliases.insert(host("www.acme.example"));
     case.observed.aliases = Reading::Known([host("www.acme.example")].into());
+    let Reading::Known(vhost) = &mut case.observed.vhost else { panic!("a reading") };
+    vhost.names.insert("www.acme.example".into());
     let plan = case.plan();
     assert!(plan.is_converged(), "{plan}");
     assert!(plan.settled.iter().any(|s| s.message.contains("www.acme.example A 192.0.2.10")));

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use sitewright::resource::vhost::{mend, read};
+use sitewright::resource::name::HostName;
+use sitewright::resource::vhost::{mend, name_as_well, read};
 
 use crate::program;
 
@@ -41,6 +42,20 @@ server {
     location / { proxy_pass http://localhost:3000; }
 }
 "#;
+
+#[test]
+fn a_name_that_was_left_out_is_answered_to_wherever_the_domain_is() {
+    let host = |name: &str| HostName::parse(name).unwrap();
+    let names = [host("book.shop.example"), host("www.shop.example")].into();
+    let lacking = read(SITE).unwrap().lacking(&names);
+    assert_eq!(lacking, [host("book.shop.example")].into());
+    let after = name_as_well(SITE, &host("shop.example"), &lacking).unwrap();
+    let with = "server_name shop.example www.shop.example book.shop.example;";
+    assert_eq!(after, SITE.replace("server_name shop.example www.shop.example;", with));
+    assert!(read(&after).unwrap().lacking(&names).is_empty());
+    assert_eq!(name_as_well(SITE, &host("shop.example"), &[].into()).unwrap(), SITE);
+    assert!(name_as_well(SITE, &host("other.example"), &lacking).unwrap_err().contains("no server block"));
+}
 
 #[test]
 fn every_loopback_address_gets_the_port_and_nothing_else_changes() {

@@ -1,48 +1,108 @@
 //! Every crash point of a life, alone and in pairs, clean and crossed with lost answers and stale listings.
+//!
+//! A crash just before a step finds the disk and the world as a crash just after the step before it: one moment a step is
+//! enough, and none is left out.
 
 use std::time::Duration;
 
 use crate::fate::{Course, Crash, Fate, Moment};
 use crate::life::whole_life;
+use crate::many::{in_virtual_time, side_by_side};
 use crate::world::Sim;
 
 /// Stale listings lag by less than the settle time.
 const LAG: Duration = Duration::from_secs(40);
+/// Steps beyond a life without faults that are tried as well: a crash makes a life longer.
+const BEYOND: usize = 40;
 
 /// What surrounds a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weather {
     Clean,
+    /// The first answer of every create is lost.
     Lost,
+    /// Listings lag behind.
     Stale,
 }
 
-/// Runs a future in virtual time, on this thread.
-pub fn in_virtual_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
+const WEATHERS: [Weather; 3] = [Weather::Clean, Weather::Lost, Weather::Stale];
+
+#[derive(Debug, Clone)]
+struct Told {
+    weather: Weather,
+    crashes: Vec<Crash>,
 }
 
-async fn life(crashes: Vec<Crash>, weather: Weather, log: bool) -> (Result<(), String>, Sim) {
-    let lives = u32::try_from(crashes.len()).unwrap();
-    let course = Course::Told { crashes, lost: weather == Weather::Lost };
-    let fate = Fate::new(course, Duration::ZERO, lives);
+/// Lives a life; gives its steps, or what did not hold.
+async fn live(told: &Told, log: bool) -> Result<usize, String> {
+    let course = Course::Told { crashes: told.crashes.clone(), lost: told.weather == Weather::Lost };
+    let fate = Fate::new(course, Duration::ZERO, u32::try_from(told.crashes.len()).unwrap());
     if log {
         fate.keep_log();
     }
     let mut sim = Sim::new(fate).await;
-    if weather == Weather::Stale {
+    if told.weather == Weather::Stale {
         sim.replica.lag(LAG);
     }
     let end = whole_life(&mut sim).await;
-    (end, sim)
+    match end {
+        Ok(()) => Ok(sim.fate.steps()),
+        Err(why) => Err(format!("{told:?}: {why}\n{}", sim.story().await)),
+    }
+}
+
+fn steps(weather: Weather) -> usize {
+    in_virtual_time(live(&Told { weather, crashes: Vec::new() }, true)).unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn after(step: usize) -> Crash {
+    Crash { step, moment: Moment::After }
+}
+
+fn all_hold(lives: &[Told]) {
+    let failures = side_by_side(lives, |told| in_virtual_time(live(told, false)).err());
+    let first = failures.first().map(|(index, _)| in_virtual_time(live(&lives[*index], true)).unwrap_err());
+    assert!(
+        failures.is_empty(),
+        "{} of {} lives failed; the first: {}",
+        failures.len(),
+        lives.len(),
+        first.unwrap_or_default()
+    );
+}
+
+/// `SITEWRIGHT_LIFE=lost:12,40` tells one life again, with its steps.
+#[test]
+fn every_crash_point_of_a_life_in_every_weather() {
+    let mut lives = Vec::new();
+    for weather in WEATHERS {
+        let first = Crash { step: 0, moment: Moment::Before };
+        lives.push(Told { weather, crashes: vec![first] });
+        let count = steps(weather);
+        lives.extend((0..count).map(|step| Told { weather, crashes: vec![after(step)] }));
+        println!("{weather:?}: {count} crash points");
+    }
+    all_hold(&lives);
+    println!("{} lives with one crash, 0 violations", lives.len());
 }
 
 #[test]
-fn a_life_without_faults() {
-    let started = std::time::Instant::now();
-    let (end, sim) = in_virtual_time(life(Vec::new(), Weather::Clean, true));
-    println!("{} steps in {:?}, {:?} simulated, {} calls", sim.fate.steps(), started.elapsed(), sim.age(), 0);
-    println!("{}", sim.fate.log().join("\n"));
-    end.unwrap();
-    let _ = Moment::Before;
+#[ignore = "minutes long: run by name"]
+fn every_pair_of_crash_points_of_a_life() {
+    let count = steps(Weather::Clean);
+    let pairs = (0..count).flat_map(|one| (one + 1..count + BEYOND).map(move |other| vec![after(one), after(other)]));
+    let lives: Vec<Told> = pairs.map(|crashes| Told { weather: Weather::Clean, crashes }).collect();
+    all_hold(&lives);
+    println!("{} lives with two crashes, 0 violations", lives.len());
+}
+
+#[test]
+fn a_named_life_is_told_again() {
+    let Ok(named) = std::env::var("SITEWRIGHT_LIFE") else { return };
+    let (weather, crashes) = named.split_once(':').expect("weather:step,step");
+    let weather = WEATHERS.into_iter().find(|w| format!("{w:?}").eq_ignore_ascii_case(weather)).expect("a weather");
+    let crashes = crashes.split(',').filter_map(|step| step.parse().ok()).map(after).collect();
+    let end = in_virtual_time(live(&Told { weather, crashes }, true));
+    println!("{end:?}");
+    assert!(end.is_ok(), "{}", end.unwrap_err());
 }

@@ -118,15 +118,7 @@ pub struct Fate {
 
 impl Fate {
     pub fn new(course: Course, late_max: Duration, lives: u32) -> Arc<Fate> {
-        let state = State {
-            course,
-            steps: 0,
-            log: None,
-            lost: BTreeSet::new(),
-            faults: 0,
-            calm: false,
-            lives,
-        };
+        let state = State { course, steps: 0, log: None, lost: BTreeSet::new(), faults: 0, calm: false, lives };
         Arc::new(Fate { state: Mutex::new(state), crashed: Notify::new(), saved: Notify::new(), late_max })
     }
 
@@ -155,10 +147,6 @@ impl Fate {
     /// From now on nothing goes wrong.
     pub fn calm(&self) {
         self.state.lock().calm = true;
-    }
-
-    pub fn is_calm(&self) -> bool {
-        self.state.lock().calm
     }
 
     fn turn(&self, place: Place, label: &str) -> Turn {
@@ -221,7 +209,9 @@ fn thrown(dice: &mut fastrand::Rng, odds: &Odds, place: Place, late_max: Duratio
             (odds.garbage, Turn::Garbage),
             (odds.cut, Turn::Cut),
         ],
-        Place::Read => &[(odds.read_status, Turn::Status(code)), (odds.read_garbage, Turn::Garbage), (odds.cut, Turn::Cut)],
+        Place::Read => {
+            &[(odds.read_status, Turn::Status(code)), (odds.read_garbage, Turn::Garbage), (odds.cut, Turn::Cut)]
+        }
     };
     let mut sum = 0;
     for (odd, turn) in sides {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sitewright::provider::ploi::sim::SERVER_ID;
-use sitewright::store::ClientRecord;
+use sitewright::store::{ClientRecord, Event, Store as _};
 
 use crate::world::{RESYNC, Sim, ZONE};
 
@@ -50,9 +50,19 @@ impl Sim {
 
     /// Until a client is ready with a newer spec.
     pub async fn until_ready(&mut self, client: &str, generation: u64) -> Result<(), String> {
-        let ready =
-            async |sim: &Sim| sim.record(client).await.is_some_and(|record| is_ready(&record, generation));
+        let ready = async |sim: &Sim| sim.record(client).await.is_some_and(|record| is_ready(&record, generation));
         self.come_to("readiness", client, ready).await
+    }
+
+    /// Until a client is ready with exactly this spec.
+    pub async fn until_told(&mut self, client: &str, text: &str) -> Result<(), String> {
+        let told = async |sim: &Sim| {
+            sim.record(client).await.is_some_and(|record| {
+                let accepted = record.accepted.as_ref().is_some_and(|accepted| accepted.text == text);
+                accepted && record.owned.removal.is_none() && is_ready(&record, 0)
+            })
+        };
+        self.come_to("readiness", client, told).await
     }
 
     /// Until nothing of a client is remembered.
@@ -72,13 +82,14 @@ impl Sim {
         ))
     }
 
-    /// Nothing is written any more: two more cycles without one write (S16).
+    /// Nothing is written any more: another cycle without one write (S16).
     pub async fn still(&mut self) -> Result<(), String> {
         self.world.faults.clear_calls();
         let before = self.databases.lock().history();
-        self.pass(RESYNC * 2 + RESYNC / 2).await;
+        self.pass(RESYNC + RESYNC / 2).await;
         let writes = self.world.faults.writes();
-        let writes: Vec<String> = writes.iter().map(|call| format!("{} {} {}", call.provider, call.method, call.path)).collect();
+        let writes: Vec<String> =
+            writes.iter().map(|call| format!("{} {} {}", call.provider, call.method, call.path)).collect();
         let after = self.databases.lock().history();
         if writes.is_empty() && before == after { Ok(()) } else { Err(format!("S16: written in the calm: {writes:?}")) }
     }
@@ -95,7 +106,12 @@ impl Sim {
         want("one site", self.ploi.site_id(SERVER_ID, &domain).is_some());
         want("the aliases", self.ploi.aliases_of(SERVER_ID, &domain) == [format!("{alias}.{domain}")]);
         let env = self.ploi.env_of(SERVER_ID, &domain).unwrap_or_default();
-        want("the environment", env.contains(&format!("NOTE='{note}'")) || env.contains(&format!("NOTE={note}")) || env.contains(&format!("NOTE=\"{note}\"")));
+        want(
+            "the environment",
+            env.contains(&format!("NOTE='{note}'"))
+                || env.contains(&format!("NOTE={note}"))
+                || env.contains(&format!("NOTE=\"{note}\"")),
+        );
         want("one certificate", self.ploi.active_certificates(SERVER_ID, &domain) == 1);
         let ours = self.records_of(&domain);
         want(&format!("three records, found {ours:?}"), ours.len() == 3);
@@ -140,6 +156,15 @@ impl Sim {
         let site = self.ploi.env_of(SERVER_ID, &format!("stranger.{ZONE}")).as_deref() == Some("A=1\n");
         let record = self.records_of(&format!("stranger.{ZONE}")) == [format!("A stranger.{ZONE} 192.0.2.77")];
         if site && record { Ok(()) } else { Err("S2: a stranger's thing was touched".to_owned()) }
+    }
+
+    /// What the log of events and steps tells of a life that failed.
+    pub async fn story(&self) -> String {
+        let events = self.disk.events(None, 0, usize::MAX).await.unwrap();
+        let client = |event: &Event| event.client.as_ref().map(ToString::to_string).unwrap_or_default();
+        let told = |event: &Event| format!("{:.0} {} {}: {}", event.at, client(event), event.reason, event.message);
+        let events: Vec<String> = events.iter().map(told).collect();
+        format!("{}\n{}", self.fate.log().join("\n"), events.join("\n"))
     }
 
     /// The verdict of the monitor.

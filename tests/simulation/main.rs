@@ -11,6 +11,7 @@ mod fate;
 mod invariants;
 mod life;
 mod line;
+mod many;
 mod seeds;
 mod visitors;
 mod world;

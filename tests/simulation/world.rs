@@ -43,7 +43,7 @@ use crate::visitors::Visitors;
 pub const ZONE: &str = "agency.example";
 const TOKEN: &str = "simulated";
 pub const SETTLE: Duration = Duration::from_secs(90);
-pub const RESYNC: Duration = Duration::from_secs(300);
+pub const RESYNC: Duration = Duration::from_secs(900);
 
 /// Specs without a disk; a version of each text, and a notice at every change.
 #[derive(Default)]
@@ -66,10 +66,6 @@ impl Specs {
     pub fn remove(&self, file: &str) {
         self.files.lock().remove(file);
         self.changed.notify_one();
-    }
-
-    pub fn has(&self, file: &str) -> bool {
-        self.files.lock().contains_key(file)
     }
 }
 
@@ -123,7 +119,7 @@ fn settings() -> Settings {
     settings.deletion.max_share = 1.0;
     settings.deletion.max_per_day = 100;
     settings.dns.drain = Some(second(60));
-    settings.deploy.poll = second(10);
+    settings.deploy.poll = second(20);
     settings.deploy.retry = second(60);
     settings.workers = 4;
     settings.providers.ploi_server_id = Some(SERVER_ID.to_string());
@@ -138,7 +134,7 @@ fn delays() -> PloiDelays {
         building: second(8),
         repository: second(6),
         deploying_shows: second(2),
-        deploy: second(40),
+        deploy: second(30),
         certificate: second(15),
         script: second(4),
         delete: second(5),
@@ -153,7 +149,8 @@ impl Sim {
         let dns = Arc::new(DnsTable::default());
         dns.set_delay(Duration::from_secs(5));
         let table = dns.clone();
-        world.set_resolve(Arc::new(move |name| Resolved { addresses: table.lookup(name), origins: table.origin(name) }));
+        world
+            .set_resolve(Arc::new(move |name| Resolved { addresses: table.lookup(name), origins: table.origin(name) }));
         world.state().git.token = Some(TOKEN.into());
         world.state().git.push("agency/cms", "main");
         let ploi = PloiSim::new(world.clone(), TOKEN, LIMIT_UNLIMITED, delays());
@@ -186,11 +183,6 @@ impl Sim {
             process: None,
             began: Instant::now(),
         }
-    }
-
-    /// Other settings for the next process.
-    pub fn set(&mut self, change: impl FnOnce(&mut Settings)) {
-        change(&mut self.settings);
     }
 
     /// Time since the world began.
@@ -257,14 +249,18 @@ impl Sim {
     }
 
     fn providers(&self, gate: &Arc<Gate>) -> Providers {
-        let monitor = self.monitor.clone();
+        let (monitor, world) = (self.monitor.clone(), self.world.clone());
         let databases = SimDatabases {
             server: self.databases.clone(),
             gate: gate.clone(),
-            monitor: Arc::new(move |permit| monitor.drop_database(permit)),
+            monitor: Arc::new(move |permit| {
+                monitor.drop_database(permit);
+                // The users of a site live in its database.
+                let gone = format!("/{}", permit.database.name);
+                world.state().administrators.retain(|address, _| !address.ends_with(&gone));
+            }),
         };
-        let visitors =
-            Arc::new(Visitors { world: self.world.clone(), dns: self.dns.clone(), gate: gate.clone() });
+        let visitors = Arc::new(Visitors { world: self.world.clone(), dns: self.dns.clone(), gate: gate.clone() });
         let host = ploi::host(ploi::Ploi::new(self.client("ploi", gate), None, Redact::new(|_| Vec::new())));
         let dns = Arc::new(Cloudflare::new(self.client("cloudflare", gate), Vec::new()));
         Providers {

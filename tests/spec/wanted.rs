@@ -1,6 +1,7 @@
 //! The wanted state: complete where everything is there, and with a way out where something is not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sitewright::resource::deploy_script::Commands;
@@ -51,7 +52,7 @@ fn context() -> Context {
             dns: names(&["cloudflare"]),
         },
         branch_head: Some(Commit::trusted("abcdef0")),
-        catalogue: Catalogue::built_in(),
+        catalogue: Arc::new(Catalogue::built_in()),
         digest_key: DigestKey::new(&[7; 32]),
     }
 }
@@ -147,7 +148,7 @@ fn the_spec_wins_over_settings_keys_and_shared_variables() {
 fn a_catalogue_that_grew_wins_over_an_accepted_spec() {
     let mut context = context();
     let spec = good(&format!("{HEAD}  environment: {{ ENABLE_NEW: 'true' }}\n")).spec;
-    context.catalogue = Catalogue::parse("new: { variables: [ENABLE_NEW] }\n").unwrap();
+    context.catalogue = Arc::new(Catalogue::parse("new: { variables: [ENABLE_NEW] }\n").unwrap());
     let wanted = desired(&spec, &context);
     assert_eq!(site(&wanted).environment.value().unwrap().values["ENABLE_NEW"].expose(), "false");
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::config::Settings;
 use crate::controller::reconciler::Preview;
 use crate::plan::change::{Action, FieldChange, Op, Plan, Step};
+use crate::resource::hex::hex;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::name::ClientName;
 use jiff::Timestamp;
@@ -240,7 +241,7 @@ fn hash(clients: &[ClientPlan]) -> String {
     let parts: Vec<_> = clients.iter().map(|client| (&client.name, &client.actions, &client.refused)).collect();
     let text = serde_json::to_vec(&parts).unwrap_or_default();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
-    digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.as_ref()).chars().take(12).collect()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::provider::postgres::PROVIDER;
 use crate::provider::postgres::address::Address;
 use crate::provider::postgres::tools::{self, Tools};
 use crate::resource::database::Database;
+use crate::resource::hex::hex;
 use crate::resource::name::SqlName;
 use crate::resource::removal::Backup;
 
@@ -154,7 +155,7 @@ fn finish(draft: &Path, target: &Path, directory: &Path) -> io::Result<(String, 
     file.sync_all()?;
     fs::rename(draft, target)?;
     File::open(directory)?.sync_all()?;
-    Ok((hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect(), bytes))
+    Ok((hex(hash.finish().as_ref()), bytes))
 }
 
 /// Removes all but the newest `keep` (at least one) dumps of a database from a directory, and gives what it removed.

@@ -19,6 +19,7 @@ use crate::provider::postgres::address::{Address, PostgresSettings};
 use crate::provider::postgres::session::Session;
 use crate::provider::postgres::sql::{self, Identifier, Literal};
 use crate::provider::postgres::tools::{self, Tools};
+use crate::resource::hex::hex;
 use crate::resource::name::SqlName;
 use crate::resource::secret::Secret;
 
@@ -187,7 +188,7 @@ impl Folder {
         }
         let mut random = [0; 8];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("the system gave no random bytes"))?;
-        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = hex(&random);
         let folder = Folder(parent.join(format!("sitewright-postgres-{name}")));
         DirBuilder::new().mode(0o700).create(&folder.0)?;
         if let Some(servant) = servant {
@@ -278,7 +279,7 @@ fn random() -> Answer<Secret> {
     let mut bytes = [0; 24];
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_| failed(ErrorClass::Unavailable("the system gave no random bytes".into())))?;
-    Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+    Ok(Secret::new(hex(&bytes)))
 }
 
 fn failed(class: ErrorClass) -> ProviderError {

@@ -11,6 +11,8 @@ use serde_json::json;
 
 use super::World;
 
+use crate::resource::hex::hex;
+
 /// Hexadecimal digits of a full commit id.
 const COMMIT_DIGITS: usize = 40;
 /// The media type by which GitHub answers the bare commit id.
@@ -38,7 +40,7 @@ impl GitHost {
         self.pushes += 1;
         let seed = format!("{slug}\n{branch}\n{}", self.pushes);
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, seed.as_bytes());
-        let mut commit: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let mut commit: String = hex(digest.as_ref());
         commit.truncate(COMMIT_DIGITS);
         let repository = self.repositories.entry(slug.to_owned()).or_default();
         repository.reachable |= repository.commits.is_empty();
