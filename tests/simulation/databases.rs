@@ -14,6 +14,7 @@ use sitewright::resource::removal::Backup;
 use sitewright::resource::secret::Secret;
 
 use crate::fate::{Gate, Moment, Place, Turn};
+use crate::planted::{Bug, Planted};
 
 /// First object id that is given out.
 const FIRST_OID: u32 = 16_384;
@@ -44,6 +45,7 @@ pub type DropMonitor = Arc<dyn Fn(&DropPermit) + Send + Sync>;
 pub struct SimDatabases {
     pub server: Arc<Mutex<Server>>,
     pub gate: Arc<Gate>,
+    pub planted: Option<&'static Planted>,
     pub monitor: DropMonitor,
 }
 
@@ -128,7 +130,9 @@ impl Databases for SimDatabases {
             roles: server.roles.values().cloned().collect(),
             server_version: 150_000,
         };
-        self.look("CATALOG", all).await
+        let seen = self.look("CATALOG", all).await;
+        let Some(Planted { bug: Bug::Catalog(change), .. }) = self.planted else { return seen };
+        change(seen.ok()).ok_or_else(|| refuse("CATALOG", ErrorClass::Unavailable("connection closed".into())))
     }
 
     async fn ensure_database(&self, database: &Database, intended: bool) -> Answer<()> {

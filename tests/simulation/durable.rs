@@ -11,11 +11,13 @@ use sitewright::store::memory::MemoryStore;
 use sitewright::store::{Ask, ClientRecord, Event, Request, Store, StoreError, Stored};
 
 use crate::fate::{Gate, Moment, Place, Turn};
+use crate::planted::{Bug, Planted};
 
 /// What one process has of the disk.
 pub struct Durable {
     pub disk: Arc<MemoryStore>,
     pub gate: Arc<Gate>,
+    pub planted: Option<&'static Planted>,
 }
 
 impl Durable {
@@ -55,7 +57,11 @@ impl Store for Durable {
     }
 
     async fn save(&self, record: &ClientRecord) -> Stored<()> {
-        self.write("save", self.disk.save(record)).await
+        let mut record = record.clone();
+        if let Some(Planted { bug: Bug::Memory(change), .. }) = self.planted {
+            change(&mut record);
+        }
+        self.write("save", self.disk.save(&record)).await
     }
 
     async fn forget(&self, name: &ClientName) -> Stored<()> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::fate::{Course, Crash, Fate, Moment};
 use crate::life::whole_life;
 use crate::many::{in_virtual_time, side_by_side};
+use crate::planted::Planted;
 use crate::world::Sim;
 
 /// Stale listings lag by less than the settle time.
@@ -34,25 +35,36 @@ struct Told {
 }
 
 /// Lives a life; gives its steps, or what did not hold.
-async fn live(told: &Told, log: bool) -> Result<usize, String> {
+async fn live(told: &Told, log: bool, planted: Option<&'static Planted>) -> Result<usize, String> {
     let course = Course::Told { crashes: told.crashes.clone(), lost: told.weather == Weather::Lost };
     let fate = Fate::new(course, Duration::ZERO, u32::try_from(told.crashes.len()).unwrap());
     if log {
         fate.keep_log();
     }
-    let mut sim = Sim::new(fate).await;
+    let mut sim = Sim::new(fate, planted).await;
     if told.weather == Weather::Stale {
         sim.replica.lag(LAG);
     }
     let end = whole_life(&mut sim).await;
     match end {
         Ok(()) => Ok(sim.fate.steps()),
-        Err(why) => Err(format!("{told:?}: {why}\n{}", sim.story().await)),
+        Err(why) if log => Err(format!("{told:?}: {why}\n{}", sim.story().await)),
+        Err(why) => Err(why),
     }
 }
 
 fn steps(weather: Weather) -> usize {
-    in_virtual_time(live(&Told { weather, crashes: Vec::new() }, true)).unwrap_or_else(|why| panic!("{why}"))
+    in_virtual_time(live(&Told { weather, crashes: Vec::new() }, true, None)).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// What a planted bug does to a few lives: each weather, and a crash here and there.
+pub fn catches(planted: &'static Planted) -> Option<String> {
+    let calm = WEATHERS.into_iter().map(|weather| Told { weather, crashes: Vec::new() });
+    let crashes = (5..220).step_by(9).map(|step| Told { weather: Weather::Lost, crashes: vec![after(step)] });
+    calm.chain(crashes).find_map(|told| {
+        let end = in_virtual_time(live(&told, false, Some(planted)));
+        end.err().map(|why| format!("{told:?}: {why}"))
+    })
 }
 
 fn after(step: usize) -> Crash {
@@ -60,8 +72,8 @@ fn after(step: usize) -> Crash {
 }
 
 fn all_hold(lives: &[Told]) {
-    let failures = side_by_side(lives, |told| in_virtual_time(live(told, false)).err());
-    let first = failures.first().map(|(index, _)| in_virtual_time(live(&lives[*index], true)).unwrap_err());
+    let failures = side_by_side(lives, |told| in_virtual_time(live(told, false, None)).err());
+    let first = failures.first().map(|(index, _)| in_virtual_time(live(&lives[*index], true, None)).unwrap_err());
     assert!(
         failures.is_empty(),
         "{} of {} lives failed; the first: {}",
@@ -102,7 +114,7 @@ fn a_named_life_is_told_again() {
     let (weather, crashes) = named.split_once(':').expect("weather:step,step");
     let weather = WEATHERS.into_iter().find(|w| format!("{w:?}").eq_ignore_ascii_case(weather)).expect("a weather");
     let crashes = crashes.split(',').filter_map(|step| step.parse().ok()).map(after).collect();
-    let end = in_virtual_time(live(&Told { weather, crashes }, true));
+    let end = in_virtual_time(live(&Told { weather, crashes }, true, None));
     println!("{end:?}");
     assert!(end.is_ok(), "{}", end.unwrap_err());
 }

@@ -15,6 +15,9 @@ use tokio::sync::Notify;
 /// How long a call is on its way: nothing answers in no time, and a listing is older than a write that follows it.
 const LATENCY: Duration = Duration::from_millis(20);
 
+/// A life of more steps turns in circles: its process stands still from here.
+const STEPS_MAX: usize = 30_000;
+
 /// Before or after what a step makes durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
@@ -246,6 +249,9 @@ impl Gate {
             tokio::time::sleep(LATENCY).await;
         }
         self.live().await;
+        if self.fate.steps() > STEPS_MAX {
+            std::future::pending::<()>().await;
+        }
         self.fate.turn(place, label)
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use crate::fate::{Gate, Moment, Place, Turn};
+use crate::planted::{Bug, Planted};
 
 /// Answers of listings as they were: a reader may be shown one that is this old.
 #[derive(Default)]
@@ -49,6 +50,7 @@ pub struct SimLine {
     pub gate: Arc<Gate>,
     pub router: Router,
     pub replica: Arc<Replica>,
+    pub planted: Option<&'static Planted>,
     /// Called when a write reaches the provider, before it happens.
     pub monitor: Arc<dyn Fn(&str, &str, &[u8]) + Send + Sync>,
 }
@@ -92,7 +94,24 @@ fn status(code: u16) -> Response<Bytes> {
 
 #[async_trait]
 impl Line for SimLine {
-    async fn carry(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+    async fn carry(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+        let (method, path) = (request.method().clone(), request.uri().to_string());
+        if let Some(Planted { bug: Bug::Twice(which), .. }) = self.planted
+            && which(method.as_str(), &path)
+        {
+            let again = request.clone();
+            let _ = self.travel(again).await;
+        }
+        let answer = self.travel(request).await;
+        match self.planted {
+            Some(Planted { bug: Bug::Answer(change), .. }) => change(method.as_str(), &path, answer),
+            _ => answer,
+        }
+    }
+}
+
+impl SimLine {
+    async fn travel(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, String> {
         let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
         *request.uri_mut() = path.parse().unwrap();
         let method = request.method().clone();

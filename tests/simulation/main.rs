@@ -12,6 +12,7 @@ mod invariants;
 mod life;
 mod line;
 mod many;
+mod planted;
 mod seeds;
 mod visitors;
 mod world;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::fate::{Course, Fate, Odds};
 use crate::life::spec;
 use crate::many::{in_virtual_time, side_by_side};
+use crate::planted::Planted;
 use crate::world::{RESYNC, SETTLE, Sim, ZONE};
 
 const CLIENTS: [&str; 3] = ["shop", "blog", "cafe"];
@@ -56,7 +57,7 @@ struct Life {
 }
 
 impl Life {
-    async fn new(seed: u64, log: bool) -> Life {
+    async fn new(seed: u64, log: bool, planted: Option<&'static Planted>) -> Life {
         let mut dice = fastrand::Rng::with_seed(seed);
         // Delays of repeated reads are thrown as well.
         fastrand::seed(seed);
@@ -65,7 +66,7 @@ impl Life {
         if log {
             fate.keep_log();
         }
-        let sim = Sim::new(fate).await;
+        let sim = Sim::new(fate, planted).await;
         sim.people_the_world();
         if dice.bool() {
             sim.replica.lag(Duration::from_secs(dice.u64(1..40)));
@@ -166,8 +167,8 @@ struct End {
     seconds: u64,
 }
 
-async fn live(seed: u64, log: bool) -> Result<End, String> {
-    let mut life = Life::new(seed, log).await;
+async fn live(seed: u64, log: bool, planted: Option<&'static Planted>) -> Result<End, String> {
+    let mut life = Life::new(seed, log, planted).await;
     life.trouble().await;
     let end = life.calm().await;
     let sim = &life.sim;
@@ -178,17 +179,22 @@ async fn live(seed: u64, log: bool) -> Result<End, String> {
     }
 }
 
+/// What a planted bug does to a seed.
+pub fn catches(seed: u64, planted: &'static Planted) -> Option<String> {
+    in_virtual_time(live(seed, false, Some(planted))).err()
+}
+
 #[test]
 fn after_any_trouble_everything_comes_right() {
     let variable = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
     if let Some(seed) = variable("SITEWRIGHT_SEED") {
-        let end = in_virtual_time(live(seed, true));
+        let end = in_virtual_time(live(seed, true, None));
         assert!(end.is_ok(), "{}", end.err().unwrap_or_default());
         return;
     }
     let seeds: Vec<u64> = (0..variable("SITEWRIGHT_SEEDS").unwrap_or(SEEDS)).collect();
     let (faults, checks, seconds) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let failures = side_by_side(&seeds, |seed| match in_virtual_time(live(*seed, false)) {
+    let failures = side_by_side(&seeds, |seed| match in_virtual_time(live(*seed, false, None)) {
         Ok(end) => {
             faults.fetch_add(end.faults, Ordering::Relaxed);
             checks.fetch_add(end.checks, Ordering::Relaxed);

@@ -38,6 +38,7 @@ use crate::durable::Durable;
 use crate::fate::{Fate, Gate};
 use crate::invariants::Monitor;
 use crate::line::{Replica, SimLine};
+use crate::planted::{Bug, Planted};
 use crate::visitors::Visitors;
 
 pub const ZONE: &str = "agency.example";
@@ -103,6 +104,7 @@ pub struct Sim {
     settings: Settings,
     instance: Instance,
     routers: [(&'static str, &'static str, Router); 3],
+    planted: Option<&'static Planted>,
     process: Option<Arc<Gate>>,
     began: Instant,
 }
@@ -143,7 +145,7 @@ fn delays() -> PloiDelays {
 }
 
 impl Sim {
-    pub async fn new(fate: Arc<Fate>) -> Sim {
+    pub async fn new(fate: Arc<Fate>, planted: Option<&'static Planted>) -> Sim {
         let faults = Arc::new(Faults::default());
         let world = World::new(faults.clone()).unwrap();
         let dns = Arc::new(DnsTable::default());
@@ -165,6 +167,10 @@ impl Sim {
         let instance = disk.instance(Some(&Instance::parse("simulated").unwrap())).await.unwrap();
         let databases = Arc::<Mutex<Server>>::default();
         let monitor = Arc::new(Monitor::new(&world, &ploi, &dns, &databases, &disk, &settings()));
+        let mut settings = settings();
+        if let Some(Planted { bug: Bug::Limit(change), .. }) = planted {
+            change(&mut settings);
+        }
         Sim {
             world,
             ploi,
@@ -177,7 +183,8 @@ impl Sim {
             specs: Arc::default(),
             monitor,
             zone,
-            settings: settings(),
+            settings,
+            planted,
             instance,
             routers,
             process: None,
@@ -201,7 +208,7 @@ impl Sim {
         let controller = Controller::new(
             self.options(),
             self.providers(&gate),
-            Arc::new(Durable { disk: self.disk.clone(), gate: gate.clone() }),
+            Arc::new(Durable { disk: self.disk.clone(), gate: gate.clone(), planted: self.planted }),
             StateKey::from_bytes([7; 32]).digest_key().unwrap(),
             Clock::at(self.now()),
         );
@@ -243,6 +250,7 @@ impl Sim {
             gate: gate.clone(),
             router: router.clone(),
             replica: self.replica.clone(),
+            planted: self.planted,
             monitor: Arc::new(move |method, path, body| monitor.call(provider, method, path, body)),
         };
         HttpClient::new(provider, base.parse().unwrap(), Secret::new(TOKEN), budget).unwrap().over(Arc::new(line))
@@ -253,6 +261,7 @@ impl Sim {
         let databases = SimDatabases {
             server: self.databases.clone(),
             gate: gate.clone(),
+            planted: self.planted,
             monitor: Arc::new(move |permit| {
                 monitor.drop_database(permit);
                 // The users of a site live in its database.
