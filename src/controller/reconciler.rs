@@ -31,6 +31,7 @@ use crate::plan::change::{Op, PREREQUISITES, Plan};
 use crate::plan::draft::{Input, Policy, later};
 use crate::plan::progress::{Told, absorb};
 use crate::plan::{self};
+use crate::provider::http::lane::{Lane, in_lane};
 use crate::resource::desired::{Desired, DesiredState};
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::{ClientName, HostName};
@@ -106,15 +107,21 @@ pub struct Preview {
 
 impl Reconciler {
     /// One pass. Fails only when the state cannot be read or written: then nothing was sent.
-    pub async fn reconcile(&self, name: &ClientName) -> Stored<Next> {
-        let Some(mut record) = self.store.client(name).await? else { return Ok(Next::OnDemand) };
+    /// Gives how urgent it was.
+    pub async fn reconcile(&self, name: &ClientName) -> Stored<(Lane, Next)> {
+        let Some(record) = self.store.client(name).await? else { return Ok((Lane::Drift, Next::OnDemand)) };
+        let lane = lane_of(&record);
+        Ok((lane, in_lane(lane, self.pass(record)).await?))
+    }
+
+    async fn pass(&self, mut record: ClientRecord) -> Stored<Next> {
         if record.owned.removal.as_ref().is_some_and(|removal| removal.finished_at.is_some()) {
             return Ok(Next::OnDemand);
         }
         if let Some(reason) = self.paused(&record).await? {
             return self.tell_paused(record, reason).await;
         }
-        let Some(spec) = self.fleet.spec(name) else {
+        let Some(spec) = self.fleet.spec(&record.name) else {
             return self.tell_unreadable(record).await;
         };
         let mut seen = record.clone();
@@ -132,6 +139,9 @@ impl Reconciler {
         let outcomes = self.execute(&desired, &plan, &mut seen, &mut record).await;
         // What was accepted meanwhile is planned by the next pass.
         record.observed_generation = generation;
+        if outcomes.is_empty() && plan.waiting.iter().all(|wait| wait.reason == PREREQUISITES) {
+            record.reached_generation = generation;
+        }
         self.finish(seen, record, &desired, &plan, &outcomes, told).await
     }
 
@@ -466,6 +476,17 @@ impl Reconciler {
             message: message.into(),
         };
         self.store.append_event(&event).await.map(|_| ())
+    }
+}
+
+/// How urgent a client's calls are: until what a person wants has been reached, it is his; then it is drift.
+pub(in crate::controller) fn lane_of(record: &ClientRecord) -> Lane {
+    if record.owned.removal.is_some() {
+        Lane::Safety
+    } else if record.reached_generation < record.generation {
+        Lane::People
+    } else {
+        Lane::Drift
     }
 }
 

@@ -1,0 +1,181 @@
+//! The providers' accounts: what was used of their budgets outlives the process, and what a cycle asked of them is told.
+//!
+//! No call leaves that the state does not count already: a few are reserved at a time and written down before the first of
+//! them is sent, so that a process that is killed again and again stays within the limit (reliability.md R8).
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{join, join_all};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::controller::clock::Clock;
+use crate::controller::providers::Providers;
+use crate::provider::http::Budget;
+use crate::provider::http::budget::BudgetState;
+use crate::provider::tally::Calls;
+use crate::store::{Store, Stored};
+
+/// What only people read is written this often at most.
+const KEEP_EVERY: Duration = Duration::from_secs(2);
+/// The part of a limit that is reserved at a time; a kill in that moment costs as much of one window.
+const RESERVED_DIVISOR: u32 = 10;
+/// The most that is reserved at a time: beyond it the write is no longer what holds calls up.
+const RESERVED_MAX: u32 = 20;
+
+/// The document that tells what the cycle asked, and of whom.
+pub const ASKED: &str = "calls";
+
+/// The document of an account.
+pub fn document(account: &str) -> String {
+    format!("account/{account}")
+}
+
+/// How an account stood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Then.
+    pub at: Timestamp,
+    /// So.
+    pub budget: BudgetState,
+}
+
+/// What a cycle asked of the providers so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// When the cycle began.
+    pub since: Timestamp,
+    /// Accounts with a budget.
+    pub accounts: Vec<String>,
+    /// Calls of all of them, and statements.
+    #[serde(flatten)]
+    pub calls: Calls,
+}
+
+/// The accounts of an installation.
+pub struct Accounts {
+    providers: Providers,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    /// When the cycle began, and what had been asked until then.
+    cycle: Mutex<(Timestamp, Calls)>,
+}
+
+impl Accounts {
+    /// Over the providers of an installation.
+    pub fn new(providers: Providers, store: Arc<dyn Store>, clock: Clock) -> Self {
+        Accounts { providers, store, clock, cycle: Mutex::new((clock.now(), Calls::default())) }
+    }
+
+    /// A cycle begins: its calls are counted from here.
+    pub fn begin_cycle(&self) {
+        *self.cycle.lock() = (self.clock.now(), self.providers.tally.calls());
+    }
+
+    /// What the cycle has asked so far.
+    pub fn asked(&self) -> Asked {
+        let (since, before) = *self.cycle.lock();
+        let accounts = self.providers.budgets.keys().map(ToString::to_string).collect();
+        Asked { since, accounts, calls: self.providers.tally.calls().since(&before) }
+    }
+
+    /// Takes up how the accounts stood when an earlier process ended.
+    pub async fn restore(&self) -> Stored<()> {
+        for (name, budget) in &self.providers.budgets {
+            let kept = self.store.document(&document(name)).await?;
+            if let Some(kept) = kept.and_then(|value| serde_json::from_value::<Standing>(value).ok()) {
+                let age = Duration::try_from(self.clock.now().duration_since(kept.at)).unwrap_or_default();
+                budget.restore(&kept.budget, age);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does work whose calls are all counted in the state.
+    pub async fn kept_during<T>(&self, work: impl Future<Output = Stored<T>>) -> Stored<T> {
+        self.restore().await?;
+        let (ended, end) = watch::channel(false);
+        let work = async {
+            let done = work.await;
+            ended.send_replace(true);
+            done
+        };
+        let budgets = self.providers.budgets.iter().map(|(name, budget)| self.keep(name, budget, end.clone()));
+        let (done, _) = join(work, join(join_all(budgets), self.keep_asked(end.clone()))).await;
+        done
+    }
+
+    /// Keeps one account. A reservation that was not used for a while is given back, so that a kill at rest costs nothing.
+    async fn keep(&self, name: &str, budget: &Budget, mut end: watch::Receiver<bool>) {
+        budget.reserve(Some(0));
+        let mut kept = budget.snapshot();
+        loop {
+            let at_rest = tokio::select! {
+                () = budget.news() => false,
+                () = sleep(KEEP_EVERY) => true,
+                _ = end.wait_for(|ended| *ended) => break,
+            };
+            if at_rest && budget.snapshot().reserved == kept.reserved {
+                budget.reserve(Some(0));
+            }
+            let mut state = budget.snapshot();
+            let wanted = state.reserved == 0 && budget.is_waited_for();
+            if wanted {
+                state.reserved = state.limit.div_ceil(RESERVED_DIVISOR).min(RESERVED_MAX);
+            }
+            if is_news(&state, &kept) && !self.write(name, &state).await {
+                continue; // whoever waits, waits on
+            }
+            if wanted {
+                budget.reserve(Some(state.reserved));
+            }
+            kept = state;
+        }
+        budget.reserve(None);
+        let state = budget.snapshot();
+        if is_news(&state, &kept) {
+            self.write(name, &state).await;
+        }
+    }
+
+    async fn write(&self, name: &str, budget: &BudgetState) -> bool {
+        let standing = Standing { at: self.clock.now(), budget: budget.clone() };
+        let written = self.put(&document(name), &standing).await;
+        if let Err(error) = &written {
+            tracing::error!(account = name, %error, "what is used of a budget cannot be recorded; no call is sent until it can");
+        }
+        written.is_ok()
+    }
+
+    /// Keeps what `status` shows of the cycle.
+    async fn keep_asked(&self, mut end: watch::Receiver<bool>) {
+        let mut kept = None;
+        loop {
+            let asked = self.asked();
+            if kept.as_ref() != Some(&asked) && self.put(ASKED, &asked).await.is_ok() {
+                kept = Some(asked);
+            }
+            if *end.borrow() {
+                return;
+            }
+            tokio::select! { () = sleep(KEEP_EVERY) => {}, _ = end.wait_for(|ended| *ended) => {} }
+        }
+    }
+
+    async fn put(&self, key: &str, value: &impl Serialize) -> Stored<()> {
+        self.store.put_document(key, serde_json::to_value(value).ok().as_ref()).await
+    }
+}
+
+/// Slots that come free with time are none: whoever reads the standing knows when they do.
+fn is_news(state: &BudgetState, kept: &BudgetState) -> bool {
+    state.reserved != kept.reserved
+        || state.remaining < kept.remaining
+        || state.limit != kept.limit
+        || state.closed_for.is_zero() != kept.closed_for.is_zero()
+}
