@@ -64,12 +64,15 @@ pub struct Accounts {
     clock: Clock,
     /// When the cycle began, and what had been asked until then.
     cycle: Mutex<(Timestamp, Calls)>,
+    /// What the state holds of it.
+    told: Mutex<Option<Asked>>,
 }
 
 impl Accounts {
     /// Over the providers of an installation.
     pub fn new(providers: Providers, store: Arc<dyn Store>, clock: Clock) -> Self {
-        Accounts { providers, store, clock, cycle: Mutex::new((clock.now(), Calls::default())) }
+        let cycle = Mutex::new((clock.now(), Calls::default()));
+        Accounts { providers, store, clock, cycle, told: Mutex::default() }
     }
 
     /// A cycle begins: its calls are counted from here.
@@ -106,7 +109,8 @@ impl Accounts {
             done
         };
         let budgets = self.providers.budgets.iter().map(|(name, budget)| self.keep(name, budget, end.clone()));
-        let (done, _) = join(work, join(join_all(budgets), self.keep_asked(end.clone()))).await;
+        let (done, _) = join(work, join_all(budgets)).await;
+        self.tell_asked().await;
         done
     }
 
@@ -114,22 +118,28 @@ impl Accounts {
     async fn keep(&self, name: &str, budget: &Budget, mut end: watch::Receiver<bool>) {
         budget.reserve(Some(0));
         let mut kept = budget.snapshot();
+        let mut is_unsettled = false;
         loop {
-            let at_rest = tokio::select! {
+            let is_time = tokio::select! {
                 () = budget.news() => false,
-                () = sleep(KEEP_EVERY) => true,
+                () = sleep(KEEP_EVERY), if is_unsettled => true,
                 _ = end.wait_for(|ended| *ended) => break,
             };
-            if at_rest && budget.snapshot().reserved == kept.reserved {
-                budget.reserve(Some(0));
+            if is_time {
+                self.tell_asked().await;
+                if budget.snapshot().reserved == kept.reserved {
+                    budget.reserve(Some(0));
+                }
             }
             let mut state = budget.snapshot();
             let wanted = state.reserved == 0 && budget.is_waited_for();
             if wanted {
                 state.reserved = state.limit.div_ceil(RESERVED_DIVISOR).min(RESERVED_MAX);
             }
+            is_unsettled = state.reserved > 0;
             if is_news(&state, &kept) && !self.write(name, &state).await {
-                continue; // whoever waits, waits on
+                is_unsettled = true; // whoever waits, waits on
+                continue;
             }
             if wanted {
                 budget.reserve(Some(state.reserved));
@@ -152,18 +162,11 @@ impl Accounts {
         written.is_ok()
     }
 
-    /// Keeps what `status` shows of the cycle.
-    async fn keep_asked(&self, mut end: watch::Receiver<bool>) {
-        let mut kept = None;
-        loop {
-            let asked = self.asked();
-            if kept.as_ref() != Some(&asked) && self.put(ASKED, &asked).await.is_ok() {
-                kept = Some(asked);
-            }
-            if *end.borrow() {
-                return;
-            }
-            tokio::select! { () = sleep(KEEP_EVERY) => {}, _ = end.wait_for(|ended| *ended) => {} }
+    /// Tells what the cycle has asked so far.
+    async fn tell_asked(&self) {
+        let asked = self.asked();
+        if self.told.lock().as_ref() != Some(&asked) && self.put(ASKED, &asked).await.is_ok() {
+            *self.told.lock() = Some(asked);
         }
     }
 

@@ -226,6 +226,9 @@ impl Budget {
             let theirs = inner.limit.saturating_sub(remaining);
             let unseen = theirs.saturating_sub(inner.taken());
             inner.take(unseen, resets_in.unwrap_or(inner.window), now);
+            if unseen > 0 {
+                inner.news.notify_one();
+            }
         });
     }
 
@@ -252,7 +255,7 @@ impl Budget {
         self.with_dispatch(|inner| inner.reserved = calls);
     }
 
-    /// Resolves when a call waits for a reservation alone, or the account was closed.
+    /// Resolves when a call waits for a reservation alone, others turned out to use the account, or it was closed.
     pub async fn news(&self) {
         let news = self.inner.lock().news.clone();
         news.notified().await;
