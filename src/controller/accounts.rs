@@ -3,6 +3,7 @@
 //! No call leaves that the state does not count already: a few are reserved at a time and written down before the first of
 //! them is sent, so that a process that is killed again and again stays within the limit (reliability.md R8).
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,9 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::controller::clock::Clock;
-use crate::controller::providers::Providers;
 use crate::provider::http::Budget;
 use crate::provider::http::budget::BudgetState;
-use crate::provider::tally::Calls;
+use crate::provider::tally::{Calls, Tally};
 use crate::store::{Store, Stored};
 
 /// What only people read is written this often at most.
@@ -59,7 +59,8 @@ pub struct Asked {
 
 /// The accounts of an installation.
 pub struct Accounts {
-    providers: Providers,
+    budgets: BTreeMap<&'static str, Arc<Budget>>,
+    tally: Arc<Tally>,
     store: Arc<dyn Store>,
     clock: Clock,
     /// When the cycle began, and what had been asked until then.
@@ -69,27 +70,32 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Over the providers of an installation.
-    pub fn new(providers: Providers, store: Arc<dyn Store>, clock: Clock) -> Self {
+    /// Over the accounts' budgets and what is counted of all of them.
+    pub fn new(
+        budgets: BTreeMap<&'static str, Arc<Budget>>,
+        tally: Arc<Tally>,
+        store: Arc<dyn Store>,
+        clock: Clock,
+    ) -> Self {
         let cycle = Mutex::new((clock.now(), Calls::default()));
-        Accounts { providers, store, clock, cycle, told: Mutex::default() }
+        Accounts { budgets, tally, store, clock, cycle, told: Mutex::default() }
     }
 
     /// A cycle begins: its calls are counted from here.
     pub fn begin_cycle(&self) {
-        *self.cycle.lock() = (self.clock.now(), self.providers.tally.calls());
+        *self.cycle.lock() = (self.clock.now(), self.tally.calls());
     }
 
     /// What the cycle has asked so far.
     pub fn asked(&self) -> Asked {
         let (since, before) = *self.cycle.lock();
-        let accounts = self.providers.budgets.keys().map(ToString::to_string).collect();
-        Asked { since, accounts, calls: self.providers.tally.calls().since(&before) }
+        let accounts = self.budgets.keys().map(ToString::to_string).collect();
+        Asked { since, accounts, calls: self.tally.calls().since(&before) }
     }
 
     /// Takes up how the accounts stood when an earlier process ended.
     pub async fn restore(&self) -> Stored<()> {
-        for (name, budget) in &self.providers.budgets {
+        for (name, budget) in &self.budgets {
             let kept = self.store.document(&document(name)).await?;
             if let Some(kept) = kept.and_then(|value| serde_json::from_value::<Standing>(value).ok()) {
                 let age = Duration::try_from(self.clock.now().duration_since(kept.at)).unwrap_or_default();
@@ -102,13 +108,14 @@ impl Accounts {
     /// Does work whose calls are all counted in the state.
     pub async fn kept_during<T>(&self, work: impl Future<Output = Stored<T>>) -> Stored<T> {
         self.restore().await?;
+        self.budgets.values().for_each(|budget| budget.reserve(Some(0)));
         let (ended, end) = watch::channel(false);
         let work = async {
             let done = work.await;
             ended.send_replace(true);
             done
         };
-        let budgets = self.providers.budgets.iter().map(|(name, budget)| self.keep(name, budget, end.clone()));
+        let budgets = self.budgets.iter().map(|(name, budget)| self.keep(name, budget, end.clone()));
         let (done, _) = join(work, join_all(budgets)).await;
         self.tell_asked().await;
         done
@@ -116,7 +123,6 @@ impl Accounts {
 
     /// Keeps one account. A reservation that was not used for a while is given back, so that a kill at rest costs nothing.
     async fn keep(&self, name: &str, budget: &Budget, mut end: watch::Receiver<bool>) {
-        budget.reserve(Some(0));
         let mut kept = budget.snapshot();
         let mut is_unsettled = false;
         loop {
@@ -127,7 +133,7 @@ impl Accounts {
             };
             if is_time {
                 self.tell_asked().await;
-                if budget.snapshot().reserved == kept.reserved {
+                if budget.snapshot().reserved == kept.reserved && !budget.is_waited_for() {
                     budget.reserve(Some(0));
                 }
             }
@@ -137,7 +143,7 @@ impl Accounts {
                 state.reserved = state.limit.div_ceil(RESERVED_DIVISOR).min(RESERVED_MAX);
             }
             is_unsettled = state.reserved > 0;
-            if is_news(&state, &kept) && !self.write(name, &state).await {
+            if (wanted || is_news(&state, &kept)) && !self.write(name, &state).await {
                 is_unsettled = true; // whoever waits, waits on
                 continue;
             }

@@ -1,5 +1,7 @@
 //! The daemon: scans, requests, timers and workers around one queue, and an orderly stop.
 
+mod removals;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,6 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::controller::absence::{Absences, Presence};
 use crate::controller::accounts::{Accounts, Asked};
 use crate::controller::build_slots::BuildSlots;
 use crate::controller::clock::Clock;
@@ -26,13 +27,11 @@ use crate::controller::requests::{Effect, take};
 use crate::controller::servers::Servers;
 use crate::controller::watcher::Scan;
 use crate::controller::wishes::Wishes;
-use crate::plan::draft::later;
 use crate::provider::http::lane::Lane;
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::{ClientName, HostName};
-use crate::resource::removal::{DeletionPolicy, ReclaimPolicy, Removal};
 use crate::resource::secret::DigestKey;
-use crate::store::{ClientRecord, EventKind, Store, Stored};
+use crate::store::{EventKind, Store, Stored};
 
 /// How often a single run asks whether everybody has settled.
 const SETTLED_LOOK: Duration = Duration::from_millis(20);
@@ -97,7 +96,7 @@ impl Controller {
             servers,
             options.known_secrets.clone(),
         );
-        let accounts = Accounts::new(providers.clone(), store.clone(), clock);
+        let accounts = Accounts::new(providers.budgets.clone(), providers.tally.clone(), store.clone(), clock);
         let wishes = Wishes::new(options.clone(), providers.clone(), digests.clone(), clock, store.clone());
         let reconciler = Reconciler {
             store: store.clone(),
@@ -375,69 +374,6 @@ impl Controller {
             sleep(wait).await;
             notice.notify_one();
         });
-    }
-
-    async fn weigh_absences(&self, scan: &Scan, present: &BTreeSet<ClientName>) -> Stored<()> {
-        let records = self.store.clients().await?;
-        let accepted: BTreeSet<ClientName> = records
-            .iter()
-            .filter(|r| r.accepted.is_some() && r.owned.removal.is_none())
-            .map(|r| r.name.clone())
-            .collect();
-        let mut absences = Absences::load(&*self.store).await?;
-        let known = absences.clone();
-        let first = *self.scans.lock() == 0;
-        let gone = absences.weigh(
-            &Presence { accepted: &accepted, present, root: scan.root, first, now: self.clock.now() },
-            &self.options.absence,
-        );
-        if absences != known {
-            absences.save(&*self.store).await?;
-        }
-        if absences.held != known.held
-            && let Some(held) = &absences.held
-        {
-            let message = format!("{}; `sitewright approve {}` releases them", held.reason, held.hash);
-            self.reconciler.event(None, EventKind::Warning, "RemovalsHeld", &message).await?;
-        }
-        for record in records.into_iter().filter(|r| gone.contains(&r.name)) {
-            self.begin_removal(record).await?;
-        }
-        if !absences.missing.is_empty() && absences.held.is_none() {
-            self.scan_in(self.options.absence.window / self.options.absence.scans.max(1) + Duration::from_millis(10));
-        }
-        Ok(())
-    }
-
-    /// The policy that counts is the one that was accepted while the spec lived.
-    async fn begin_removal(&self, mut record: ClientRecord) -> Stored<()> {
-        let name = record.name.clone();
-        let spec = self.fleet.spec(&name);
-        let policy = spec.as_ref().map_or(DeletionPolicy::Retain, |spec| spec.spec.deletion_policy);
-        if policy == DeletionPolicy::Retain {
-            self.reconciler
-                .event(
-                    Some(&name),
-                    EventKind::Normal,
-                    "Forgotten",
-                    "its spec is gone and its deletionPolicy is Retain: everything is left as it is",
-                )
-                .await?;
-            self.store.forget(&name).await?;
-            self.reconciler.observer.servers.forget_ours().await;
-            self.fleet.forget(&name);
-            self.queue.forget(&name);
-            return Ok(());
-        }
-        let reclaim = spec.map_or(ReclaimPolicy::Retain, |spec| spec.spec.database.reclaim_policy);
-        let now = self.clock.now();
-        record.owned.removal = Some(Removal::begun(now, reclaim));
-        record.owned.attempts.clear();
-        self.store.save(&record).await?;
-        let due: Timestamp = later(now, self.options.policy.deletion_grace);
-        self.reconciler.event(Some(&name), EventKind::Warning, "Offline", &format!("its spec is gone: it goes offline now and its site is removed at {due:.0}; put the file back to undo")).await?;
-        self.queue.add(name, Instant::now());
-        Ok(())
     }
 
     /// Takes up where an earlier process ended: builds that it asked for still hold their slots, whom somebody waits for is

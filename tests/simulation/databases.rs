@@ -133,8 +133,7 @@ impl Databases for SimDatabases {
 
     async fn ensure_database(&self, database: &Database, intended: bool) -> Answer<()> {
         let name = database.name.as_str();
-        let (row, role) =
-            self.look("LOOK", |s| (s.databases.get(name).cloned(), s.roles.get(name).cloned())).await?;
+        let (row, role) = self.look("LOOK", |s| (s.databases.get(name).cloned(), s.roles.get(name).cloned())).await?;
         let refused = |class| refuse("ensure", class);
         if let Some(role) = &role {
             check(role.comment.as_deref(), database, intended).map_err(refused)?;
@@ -231,13 +230,8 @@ impl Databases for SimDatabases {
         let found = self.look("pg_dump", |s| s.databases.get(name).cloned()).await?;
         let row = found.ok_or_else(|| refuse("dump", ErrorClass::NotFound))?;
         check(row.comment.as_deref(), database, false).map_err(|class| refuse("dump", class))?;
-        let made = Backup {
-            file: format!("{name}.dump"),
-            sha256: "0".repeat(64),
-            bytes: 1,
-            verified_at: now,
-            oid: row.oid,
-        };
+        let made =
+            Backup { file: format!("{name}.dump"), sha256: "0".repeat(64), bytes: 1, verified_at: now, oid: row.oid };
         self.statement(&format!("pg_dump {name}"), false, |_| made).await
     }
 

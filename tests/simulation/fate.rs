@@ -118,15 +118,7 @@ pub struct Fate {
 
 impl Fate {
     pub fn new(course: Course, late_max: Duration, lives: u32) -> Arc<Fate> {
-        let state = State {
-            course,
-            steps: 0,
-            log: None,
-            lost: BTreeSet::new(),
-            faults: 0,
-            calm: false,
-            lives,
-        };
+        let state = State { course, steps: 0, log: None, lost: BTreeSet::new(), faults: 0, calm: false, lives };
         Arc::new(Fate { state: Mutex::new(state), crashed: Notify::new(), saved: Notify::new(), late_max })
     }
 
@@ -221,7 +213,9 @@ fn thrown(dice: &mut fastrand::Rng, odds: &Odds, place: Place, late_max: Duratio
             (odds.garbage, Turn::Garbage),
             (odds.cut, Turn::Cut),
         ],
-        Place::Read => &[(odds.read_status, Turn::Status(code)), (odds.read_garbage, Turn::Garbage), (odds.cut, Turn::Cut)],
+        Place::Read => {
+            &[(odds.read_status, Turn::Status(code)), (odds.read_garbage, Turn::Garbage), (odds.cut, Turn::Cut)]
+        }
     };
     let mut sum = 0;
     for (odd, turn) in sides {

@@ -112,9 +112,9 @@ impl Monitor {
         let call = || format!("{method} site {id} {rest:?}");
         let is_foreign = self.foreign.lock().iter().any(|foreign| foreign.to_string() == id);
         self.hold("S2", !is_foreign, || format!("{} touches a stranger's site", call()));
-        let holder = records.iter().find(|record| {
-            record.owned.resources.iter().any(|r| r.kind == ResourceKind::Site && r.id.as_str() == id)
-        });
+        let holder = records
+            .iter()
+            .find(|record| record.owned.resources.iter().any(|r| r.kind == ResourceKind::Site && r.id.as_str() == id));
         self.hold("S2", holder.is_some(), || format!("{} touches a site that nobody remembers", call()));
         let Some(record) = holder else { return };
         let paused = record.pause.as_ref().is_some_and(|pause| pause.until.is_none());
@@ -160,7 +160,9 @@ impl Monitor {
             let of_this = |key: &str| key.contains(&name) && (kind.starts_with('A') || key.contains(&kind));
             let intended =
                 |r: &ClientRecord| r.owned.intents.iter().any(|i| i.kind == ResourceKind::Record && of_this(&i.key));
-            self.hold("S17", records.iter().any(intended), || format!("record {kind} {name} is made without an intent"));
+            self.hold("S17", records.iter().any(intended), || {
+                format!("record {kind} {name} is made without an intent")
+            });
         }
     }
 

@@ -50,8 +50,7 @@ impl Sim {
 
     /// Until a client is ready with a newer spec.
     pub async fn until_ready(&mut self, client: &str, generation: u64) -> Result<(), String> {
-        let ready =
-            async |sim: &Sim| sim.record(client).await.is_some_and(|record| is_ready(&record, generation));
+        let ready = async |sim: &Sim| sim.record(client).await.is_some_and(|record| is_ready(&record, generation));
         self.come_to("readiness", client, ready).await
     }
 
@@ -78,7 +77,8 @@ impl Sim {
         let before = self.databases.lock().history();
         self.pass(RESYNC * 2 + RESYNC / 2).await;
         let writes = self.world.faults.writes();
-        let writes: Vec<String> = writes.iter().map(|call| format!("{} {} {}", call.provider, call.method, call.path)).collect();
+        let writes: Vec<String> =
+            writes.iter().map(|call| format!("{} {} {}", call.provider, call.method, call.path)).collect();
         let after = self.databases.lock().history();
         if writes.is_empty() && before == after { Ok(()) } else { Err(format!("S16: written in the calm: {writes:?}")) }
     }
@@ -95,7 +95,12 @@ impl Sim {
         want("one site", self.ploi.site_id(SERVER_ID, &domain).is_some());
         want("the aliases", self.ploi.aliases_of(SERVER_ID, &domain) == [format!("{alias}.{domain}")]);
         let env = self.ploi.env_of(SERVER_ID, &domain).unwrap_or_default();
-        want("the environment", env.contains(&format!("NOTE='{note}'")) || env.contains(&format!("NOTE={note}")) || env.contains(&format!("NOTE=\"{note}\"")));
+        want(
+            "the environment",
+            env.contains(&format!("NOTE='{note}'"))
+                || env.contains(&format!("NOTE={note}"))
+                || env.contains(&format!("NOTE=\"{note}\"")),
+        );
         want("one certificate", self.ploi.active_certificates(SERVER_ID, &domain) == 1);
         let ours = self.records_of(&domain);
         want(&format!("three records, found {ours:?}"), ours.len() == 3);

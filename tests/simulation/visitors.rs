@@ -31,7 +31,13 @@ impl Visitors {
         }
     }
 
-    async fn visit(&self, domain: &HostName, tls: bool, call: (&str, &str), body: &[u8]) -> (u16, Option<String>, Value) {
+    async fn visit(
+        &self,
+        domain: &HostName,
+        tls: bool,
+        call: (&str, &str),
+        body: &[u8],
+    ) -> (u16, Option<String>, Value) {
         let answer = edge::answer(&self.world, domain.as_str(), tls, call, body).await;
         let client = answer.headers().get("x-client-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
         let status = answer.status().as_u16();

@@ -153,7 +153,8 @@ impl Sim {
         let dns = Arc::new(DnsTable::default());
         dns.set_delay(Duration::from_secs(5));
         let table = dns.clone();
-        world.set_resolve(Arc::new(move |name| Resolved { addresses: table.lookup(name), origins: table.origin(name) }));
+        world
+            .set_resolve(Arc::new(move |name| Resolved { addresses: table.lookup(name), origins: table.origin(name) }));
         world.state().git.token = Some(TOKEN.into());
         world.state().git.push("agency/cms", "main");
         let ploi = PloiSim::new(world.clone(), TOKEN, LIMIT_UNLIMITED, delays());
@@ -263,8 +264,7 @@ impl Sim {
             gate: gate.clone(),
             monitor: Arc::new(move |permit| monitor.drop_database(permit)),
         };
-        let visitors =
-            Arc::new(Visitors { world: self.world.clone(), dns: self.dns.clone(), gate: gate.clone() });
+        let visitors = Arc::new(Visitors { world: self.world.clone(), dns: self.dns.clone(), gate: gate.clone() });
         let mut budgets = BTreeMap::new();
         let mut client = |provider| {
             let client = self.client(provider, gate);
