@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 
 use crate::app::options::options;
 use crate::config::{Settings, StateLocation};
+use crate::controller::accounts;
 use crate::controller::clock::Clock;
 use crate::controller::fleet::{FILES, PAUSE_ALL};
 use crate::controller::known_secrets::KnownSecrets;
@@ -53,8 +54,6 @@ pub struct App {
     pub store: Arc<dyn Store>,
     /// What is configured.
     pub providers: Providers,
-    /// Budgets of the accounts, for status.
-    pub budgets: Vec<(&'static str, Arc<Budget>)>,
     /// The database server, for its rights.
     pub postgres: Option<Arc<Postgres>>,
     /// The loop, not started.
@@ -84,7 +83,6 @@ async fn assemble(settings: &Settings, store: Arc<dyn Store>, clock: Clock) -> a
         settings: settings.clone(),
         store,
         providers: accounts.providers,
-        budgets: accounts.budgets,
         postgres: accounts.postgres,
         controller: Arc::new(controller),
     })
@@ -101,7 +99,6 @@ fn state_key(settings: &Settings) -> anyhow::Result<StateKey> {
 /// Everything that has credentials.
 struct Accounts {
     providers: Providers,
-    budgets: Vec<(&'static str, Arc<Budget>)>,
     postgres: Option<Arc<Postgres>>,
 }
 
@@ -116,8 +113,9 @@ fn accounts(settings: &Settings, known_secrets: &KnownSecrets) -> anyhow::Result
             cms: Arc::new(SiteCms::new(connector.clone())),
             outside: Arc::new(Prober::new(connector)),
             git: None,
+            budgets: BTreeMap::new(),
+            tally: Arc::default(),
         },
-        budgets: Vec::new(),
         postgres: None,
     };
     if let Some(token) = &given.ploi_api_token {
@@ -133,12 +131,13 @@ fn accounts(settings: &Settings, known_secrets: &KnownSecrets) -> anyhow::Result
         accounts.providers.dns.insert("cloudflare".to_owned(), Arc::new(Cloudflare::new(http, zones)));
     }
     if let Some(url) = &given.platform_database_url {
-        let postgres = Arc::new(Postgres::new(&PostgresSettings {
+        let server = PostgresSettings {
             url: url.clone(),
             site_host: settings.database.site_host.clone(),
             site_parameters: settings.database.site_parameters.clone(),
             ca: settings.database.ca.clone(),
-        })?);
+        };
+        let postgres = Arc::new(Postgres::counted(&server, accounts.providers.tally.clone())?);
         accounts.postgres = Some(postgres.clone());
         accounts.providers.databases.insert(postgres::PROVIDER.to_owned(), postgres);
     }
@@ -161,9 +160,9 @@ impl Accounts {
         let rate = settings.rates.get(name);
         let (calls, per) = rate.map_or((60, Duration::from_secs(60)), |rate| (rate.calls, rate.per));
         let budget = Arc::new(Budget::new(calls, per));
-        self.budgets.push((name, budget.clone()));
+        self.providers.budgets.insert(name, budget.clone());
         let base = url::Url::parse(url).with_context(|| format!("the address of {name}"))?;
-        Ok(HttpClient::new(name, base, token.clone(), budget)?)
+        Ok(HttpClient::new(name, base, token.clone(), budget)?.counted(self.providers.tally.clone()))
     }
 }
 
@@ -233,6 +232,8 @@ pub async fn scratch_copy(store: &dyn Store, settings: &Settings) -> anyhow::Res
     let mut keys: BTreeSet<String> = [FILES, PAUSE_ALL, DIRECTORY].map(str::to_owned).into();
     // What is known of servers saves the plan reading every foreign virtual host anew, and a look that is not due.
     keys.extend(settings.providers.ploi_server_id.iter().map(|id| format!("server/{id}")));
+    // A look spends from the same budgets as the daemon beside it.
+    keys.extend(settings.rates.keys().map(|account| accounts::document(account)));
     for record in store.clients().await? {
         if let Some((server, port)) = &record.owned.allocation.port {
             keys.insert(format!("server/{server}"));

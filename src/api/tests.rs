@@ -61,6 +61,7 @@ fn record(name: &str) -> ClientRecord {
         }),
         generation: 2,
         observed_generation: 1,
+        reached_generation: 1,
         owned,
         secrets: Default::default(),
         pause: None,

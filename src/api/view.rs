@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::controller::accounts::{self, ASKED, Asked, Standing};
 use crate::controller::fleet::{FILES, FileProblem, PAUSE_ALL};
 use crate::controller::running::{DIRECTORY, LIMITS, Limits};
 use crate::plan::draft::later;
-use crate::provider::http::budget::BudgetState;
+use crate::provider::tally::Calls;
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::ClientName;
 use crate::resource::owned::OwnedResource;
@@ -21,9 +22,6 @@ use crate::spec::placement::Issuer;
 use crate::spec::validate::Rules;
 use crate::status::{Condition, ConditionType, Phase, Truth};
 use crate::store::{ClientRecord, Pause, Store, Stored};
-
-/// Document in which the daemon keeps how its accounts stand: a list of [`ProviderView`].
-pub const PROVIDERS: &str = "providers";
 
 /// What a view needs from the settings to read a record.
 #[derive(Debug, Clone)]
@@ -66,6 +64,8 @@ pub struct Overview {
     pub clients: Vec<ClientView>,
     /// The accounts, as the daemon last saw them.
     pub providers: Vec<ProviderView>,
+    /// What the newest cycle asked of them so far.
+    pub calls: Option<CallsView>,
     /// Files that are not in force.
     pub files: Vec<FileProblem>,
     /// Why the specs directory tells nothing.
@@ -175,18 +175,30 @@ pub struct ProviderView {
 }
 
 impl ProviderView {
-    /// How a budget stands at `now`.
-    pub fn of(name: &str, budget: &BudgetState, now: Timestamp) -> Self {
-        let blocked = !budget.closed_for.is_zero();
-        let resets_in = budget.resets_in.max(budget.closed_for);
+    /// How an account stands by now, when it stood so then.
+    pub fn of(name: String, Standing { at, budget }: &Standing, now: Timestamp) -> Self {
+        let is_ahead = |wait| Some(later(*at, wait)).filter(|end| *end > now);
+        let blocked = is_ahead(budget.closed_for);
+        let still_used = |(ahead, _): &&(u64, u32)| is_ahead(Duration::from_millis(*ahead)).is_some();
+        let used: u32 = budget.used.iter().filter(still_used).map(|(_, calls)| calls).sum();
         ProviderView {
-            name: name.to_owned(),
+            name,
             limit: budget.limit,
-            remaining: if blocked { 0 } else { budget.remaining },
-            resets_at: (!resets_in.is_zero()).then(|| later(now, resets_in)),
-            circuit: if blocked { "open".into() } else { "closed".into() },
+            remaining: if blocked.is_some() { 0 } else { budget.limit.saturating_sub(used) },
+            resets_at: blocked.max(is_ahead(budget.resets_in)),
+            circuit: if blocked.is_some() { "open".into() } else { "closed".into() },
         }
     }
+}
+
+/// What a cycle asked of the providers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CallsView {
+    /// When the cycle began.
+    pub since: Timestamp,
+    /// By what they were for.
+    #[serde(flatten)]
+    pub calls: Calls,
 }
 
 /// Reads everything that `status` shows.
@@ -194,13 +206,24 @@ pub async fn overview(store: &dyn Store, lens: &Lens) -> Stored<Overview> {
     let lens = lens.as_the_daemon(store).await?;
     let records = store.clients().await?;
     let clients = records.iter().filter(|record| !is_gone(record)).map(|record| client(record, &lens)).collect();
+    let asked: Option<Asked> = document(store, ASKED).await?;
     Ok(Overview {
         clients,
-        providers: document(store, PROVIDERS).await?.unwrap_or_default(),
+        providers: providers(store, asked.iter().flat_map(|asked| &asked.accounts)).await?,
+        calls: asked.map(|Asked { since, calls, .. }| CallsView { since, calls }),
         files: document(store, FILES).await?.unwrap_or_default(),
         directory: document(store, DIRECTORY).await?,
         pause: document(store, PAUSE_ALL).await?,
     })
+}
+
+async fn providers(store: &dyn Store, names: impl Iterator<Item = &String>) -> Stored<Vec<ProviderView>> {
+    let mut views = Vec::new();
+    for name in names {
+        let standing: Option<Standing> = document(store, &accounts::document(name)).await?;
+        views.extend(standing.map(|standing| ProviderView::of(name.clone(), &standing, Timestamp::now())));
+    }
+    Ok(views)
 }
 
 /// One client; `None` when there is none of that name, or nothing of it but a retained database.

@@ -1,26 +1,22 @@
 //! `run`: the daemon. `--once` ends when every client has settled.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::api;
-use crate::api::view::{PROVIDERS, ProviderView};
 use crate::app::{self, Access, App};
 use crate::cli::progress::Progress;
-use crate::cli::session::{self, Session};
+use crate::cli::session::Session;
+use crate::cli::terminal::{self, Format};
 use crate::cli::{Exit, service, when};
 use crate::config::Row;
 use crate::config::raw::Origin;
-use crate::provider::http::budget::Budget;
-use crate::store::Store;
+use crate::provider::tally::Calls;
 use crate::telemetry;
-
-/// How often the accounts' standing is noted: often enough for people, and one small write.
-const PUBLISH_EVERY: Duration = Duration::from_secs(2);
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +27,18 @@ pub struct Args {
     /// How long `--once` may take
     #[arg(long, value_parser = when::duration, default_value = "30m", requires = "once")]
     timeout: Duration,
+    /// How the outcome of `--once` is printed
+    #[arg(long, short, value_enum, default_value_t, requires = "once")]
+    output: Format,
+}
+
+/// What a single run came to.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    /// Whether every client is.
+    ready: bool,
+    /// What was asked of the providers.
+    calls: Calls,
 }
 
 /// Runs until it is told to stop, or has settled.
@@ -48,9 +56,16 @@ pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
     }
     let app = app::open(session.settings(), Access::Own).await?;
     let progress = display(session, &app, logs)?;
-    let ended = if args.once { once(&app, args.timeout).await } else { serve(session, &app, &progress).await };
+    if !args.once {
+        let ended = serve(session, &app, &progress).await;
+        progress.finish().await;
+        return ended;
+    }
+    let ended = once(&app, args.timeout).await;
     progress.finish().await;
-    ended
+    let outcome = ended?;
+    terminal::print_data(args.output, &outcome, || format!("calls: {}\n", outcome.calls))?;
+    Ok(if outcome.ready { Exit::Done } else { Exit::Failed })
 }
 
 /// Whether somebody asked for logs: the live display and a log would tear each other apart, and say the same.
@@ -68,8 +83,7 @@ pub fn display(session: &Session, app: &App, logs: bool) -> anyhow::Result<Progr
     Ok(if logs { Progress::messages_alone(store, lens) } else { Progress::start(store, lens) })
 }
 
-async fn once(app: &App, timeout: Duration) -> anyhow::Result<Exit> {
-    let accounts = tokio::spawn(publish_accounts(app.store.clone(), app.budgets.clone()));
+async fn once(app: &App, timeout: Duration) -> anyhow::Result<Outcome> {
     let ready = tokio::select! {
         ready = app.controller.clone().run_once(timeout) => ready?,
         stopped = stop_signal() => {
@@ -77,8 +91,7 @@ async fn once(app: &App, timeout: Duration) -> anyhow::Result<Exit> {
             bail!("stopped before every client had settled; the next run goes on where this one was");
         }
     };
-    accounts.abort();
-    Ok(if ready { Exit::Done } else { Exit::Failed })
+    Ok(Outcome { ready, calls: app.controller.asked().calls })
 }
 
 /// The loop and the HTTP face, until a signal. A second signal ends it at once.
@@ -98,7 +111,6 @@ pub async fn serve(session: &Session, app: &App, progress: &Progress) -> anyhow:
     };
     let mut controller = tokio::spawn(app.controller.clone().run(stop));
     let supervision = tokio::spawn(service::tell(app.controller.clone()));
-    let accounts = tokio::spawn(publish_accounts(app.store.clone(), app.budgets.clone()));
     tokio::select! {
         stopped = stop_signal() => stopped?,
         ended = &mut controller => {
@@ -108,7 +120,6 @@ pub async fn serve(session: &Session, app: &App, progress: &Progress) -> anyhow:
     }
     supervision.abort();
     service::stopping();
-    accounts.abort();
     progress.say("stopping; what is under way is finished first (once more Ctrl-C stops now)");
     let _ = stopper.send(true); // both may have ended
     tokio::select! {
@@ -123,28 +134,6 @@ pub async fn serve(session: &Session, app: &App, progress: &Progress) -> anyhow:
         face.await.context("the HTTP face broke off")??;
     }
     Ok(Exit::Done)
-}
-
-/// Keeps in the state how the accounts stand, for `status` in other processes.
-async fn publish_accounts(store: Arc<dyn Store>, budgets: Vec<(&'static str, Arc<Budget>)>) {
-    let mut told = Vec::new();
-    loop {
-        let now = session::now();
-        let accounts: Vec<ProviderView> =
-            budgets.iter().map(|(name, budget)| ProviderView::of(name, &budget.snapshot(), now)).collect();
-        // The time of the reset moves with every look; alone it is no news.
-        let news: Vec<_> =
-            accounts.iter().map(|account| (account.limit, account.remaining, account.circuit.clone())).collect();
-        if news != told
-            && let Ok(value) = serde_json::to_value(&accounts)
-        {
-            match store.put_document(PROVIDERS, Some(&value)).await {
-                Ok(()) => told = news,
-                Err(error) => tracing::warn!(%error, "how the accounts stand could not be noted"),
-            }
-        }
-        tokio::time::sleep(PUBLISH_EVERY).await;
-    }
 }
 
 /// Resolves at Ctrl-C or SIGTERM.

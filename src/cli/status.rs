@@ -159,6 +159,13 @@ pub fn text(overview: &Overview, now: Timestamp) -> String {
             out.push_str(&format!("  {line}\n"));
         }
     }
+    if let Some(asked) = &overview.calls {
+        out.push_str(&format!(
+            "calls: {} (in the cycle that began {})\n",
+            asked.calls,
+            when::relative(asked.since, now)
+        ));
+    }
     for provider in overview.providers.iter().filter(|provider| provider.circuit != "closed") {
         let until =
             provider.resets_at.map(|at| format!(", open again {}", when::relative(at, now))).unwrap_or_default();

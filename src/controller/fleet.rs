@@ -383,6 +383,7 @@ impl Fleet {
             accepted: None,
             generation: 0,
             observed_generation: 0,
+            reached_generation: 0,
             owned: Owned::nothing(mark),
             secrets: BTreeMap::new(),
             pause: None,

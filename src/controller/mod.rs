@@ -1,9 +1,11 @@
 //! The loop: time, concurrency and the order of effects. Start with `reconciler.rs`.
 
 pub mod absence;
+pub mod accounts;
 pub mod build_slots;
 pub mod clock;
 pub mod databases;
+pub mod details;
 pub mod executor;
 pub mod fleet;
 pub mod known_secrets;
@@ -11,6 +13,7 @@ pub mod ledger;
 pub mod listings;
 pub mod observer;
 pub mod options;
+pub mod outside;
 pub mod providers;
 pub mod queue;
 pub mod reconciler;

@@ -4,41 +4,34 @@
 //! shows is remembered in the client's record and read again when it is missing, or in turn within the audit's share.
 //! A failed look is `Unknown` with its reason, never "not there".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
 
 use crate::controller::clock::Clock;
+use crate::controller::details::{DetailPace, DetailReader};
 use crate::controller::known_secrets::KnownSecrets;
 use crate::controller::listings::{CatalogListing, RecordListing, SiteListing};
+use crate::controller::outside::{self, OutsideLooks};
 use crate::controller::providers::Providers;
 use crate::controller::servers::{Pace, Servers};
-use crate::controller::shared::{Shared, doubt};
-use crate::plan::draft::{Policy, growing, later};
-use crate::provider::error::{ErrorClass, ProviderError};
+use crate::controller::shared::Shared;
+use crate::plan::draft::Policy;
+use crate::provider::http::lane::{Lane, in_lane};
+use crate::provider::tally::{CallPurpose, counted_as};
 use crate::provider::{Host, SiteRef};
-use crate::resource::certificate::CertificateStatus;
 use crate::resource::database::Catalog;
 use crate::resource::desired::{Desired, DesiredDns, DesiredSite};
 use crate::resource::kind::ResourceKind;
-use crate::resource::mark::{MARK_VARIABLE, Mark};
-use crate::resource::name::{HostName, RemoteId, ServerId, SqlName, ZoneId};
+use crate::resource::name::{HostName, ServerId, SqlName, ZoneId};
 use crate::resource::observed::Observed;
-use crate::resource::owned::{Details, EnvironmentSeen, Owned, ProbeOutcome, Published};
-use crate::resource::reading::{Live, Reading, Seen, Wanted};
+use crate::resource::owned::{EnvironmentSeen, Owned};
+use crate::resource::reading::{Live, Reading, Wanted};
 use crate::resource::record::{Record, Zone};
-use crate::resource::secret::{DigestKey, Secret, mask};
-use crate::resource::site::{Piece, RunState, Server, Site, SiteStatus};
-use crate::resource::vhost;
-use crate::resource::{deploy_script, env_file};
-
-/// How long an answer of the name servers is trusted once it is right.
-const PUBLISHED_AGE_MAX: Duration = Duration::from_secs(10 * 60);
-/// How many overdue details one pass may read again: the audit never crowds a pass.
-const AUDITS_A_PASS: usize = 1;
+use crate::resource::secret::{DigestKey, mask};
+use crate::resource::site::{RunState, Server, Site, SiteStatus};
 
 /// The eyes of the loop.
 pub struct Observer {
@@ -46,7 +39,6 @@ pub struct Observer {
     clock: Clock,
     policy: Policy,
     audit_period: Duration,
-    digests: DigestKey,
     /// Servers: identity, checks and foreign ports, remembered across restarts.
     pub servers: Servers,
     identities: Shared<ServerId, Server>,
@@ -54,25 +46,9 @@ pub struct Observer {
     zones: Shared<String, Arc<Vec<Zone>>>,
     records: Shared<ZoneId, Arc<RecordListing>>,
     catalogs: Shared<String, Arc<CatalogListing>>,
-    audits: Mutex<AuditShare>,
-    /// Details whose last read failed, by site and kind.
-    doubts: Mutex<BTreeMap<(RemoteId, ResourceKind), Doubt>>,
-    /// The longest pause after failed looks.
-    longest: Duration,
+    details: DetailReader,
+    outside: OutsideLooks,
     known_secrets: KnownSecrets,
-}
-
-/// A detail that could not be read.
-struct Doubt {
-    failures: u32,
-    again_at: Timestamp,
-    reading: Reading<()>,
-}
-
-/// Details that may be read again in this cycle.
-struct AuditShare {
-    left: usize,
-    done: u64,
 }
 
 /// What one look needs to know of its client.
@@ -97,33 +73,27 @@ impl Observer {
         known_secrets: KnownSecrets,
     ) -> Self {
         let first = policy.deploy_poll;
+        let pace = DetailPace { audit: audit_period, poll: first, longest };
         Observer {
+            details: DetailReader::new(clock, pace, digests),
+            outside: OutsideLooks::new(providers.outside.clone(), clock, first),
             providers,
             clock,
             policy,
             audit_period,
-            digests,
             servers,
             identities: Shared::with_pauses(first, longest),
             sites: Shared::with_pauses(first, longest),
             zones: Shared::with_pauses(first, longest),
             records: Shared::with_pauses(first, longest),
             catalogs: Shared::with_pauses(first, longest),
-            doubts: Mutex::default(),
-            longest,
             known_secrets,
-            audits: Mutex::new(AuditShare { left: 0, done: 0 }),
         }
     }
 
     /// A new cycle begins: this many details may be audited in it.
     pub fn grant_audits(&self, count: usize) {
-        self.audits.lock().left = count;
-    }
-
-    /// Details that were read again for the audit since the start.
-    pub fn audits_done(&self) -> u64 {
-        self.audits.lock().done
+        self.details.grant_audits(count);
     }
 
     /// One look at everything around a client.
@@ -151,7 +121,11 @@ impl Observer {
         let Some((name, databases)) = self.providers.databases.iter().next() else {
             return Reading::unknown("no database server is configured");
         };
-        let read = || async { databases.catalog().await.map(|catalog| Arc::new(CatalogListing::new(catalog))) };
+        let read = || {
+            counted_as(CallPurpose::CatalogStatement, async {
+                databases.catalog().await.map(|catalog| Arc::new(CatalogListing::new(catalog)))
+            })
+        };
         let allocation = &owned.allocation;
         let allocated = [&allocation.database, &allocation.login].into_iter().flatten();
         let of_ours = |kind| matches!(kind, ResourceKind::Database | ResourceKind::Role);
@@ -171,7 +145,7 @@ impl Observer {
             return Reading::unknown("no DNS is managed");
         };
         let horizon = earlier(self.clock.now(), self.audit_period);
-        let read = || async { dns.zones().await.map(Arc::new) };
+        let read = || counted_as(CallPurpose::Audit, async { dns.zones().await.map(Arc::new) });
         self.zones.get(&dns.name().to_owned(), horizon, &self.clock, read).await.map(|zones| (*zones).clone())
     }
 
@@ -204,7 +178,11 @@ impl Observer {
             .collect();
         let mut found = Vec::new();
         for zone in zones.iter().filter(|zone| concerned.contains(&zone.id)) {
-            let read = || async { dns.records(zone).await.map(|records| Arc::new(RecordListing::new(records))) };
+            let read = || {
+                counted_as(CallPurpose::RecordListing, async {
+                    dns.records(zone).await.map(|records| Arc::new(RecordListing::new(records)))
+                })
+            };
             match self.records.get(&zone.id, fresh, &self.clock, read).await {
                 Reading::Known(all) => {
                     found.extend(all.concerning(&names, &desired.mark).map(|live| (zone.clone(), live.clone())))
@@ -217,12 +195,16 @@ impl Observer {
 
     /// All sites of a server.
     pub async fn sites(&self, host: &Host, server: &ServerId, fresh: Timestamp) -> Reading<Arc<SiteListing>> {
-        let read = || async { host.sites.sites(server).await.map(|sites| Arc::new(SiteListing::new(sites))) };
+        let read = || {
+            counted_as(CallPurpose::SiteListing, async {
+                host.sites.sites(server).await.map(|sites| Arc::new(SiteListing::new(sites)))
+            })
+        };
         self.sites.get(server, fresh, &self.clock, read).await
     }
 
     async fn identity(&self, host: &Host, id: &ServerId) -> Reading<Server> {
-        let read = || self.servers.identity(host, id, self.audit_period, &self.clock);
+        let read = || counted_as(CallPurpose::Audit, self.servers.identity(host, id, self.audit_period, &self.clock));
         self.identities.get(id, earlier(self.clock.now(), self.audit_period), &self.clock, read).await
     }
 
@@ -247,8 +229,8 @@ impl Observer {
                 observed.builds_elsewhere = Reading::unknown(reason);
                 // The site itself does not need its host's API: whether it serves is looked at all the same.
                 if owned.resource(ResourceKind::Site, wanted.domain.as_str()).is_some() {
-                    self.observe_outside(desired, wanted, owned, observed).await;
-                    show_outside(&owned.details, observed);
+                    self.outside.look(desired, wanted, owned, observed).await;
+                    outside::show(&owned.details, observed);
                 }
                 return;
             }
@@ -269,10 +251,13 @@ impl Observer {
             return;
         }
         self.observe_runs(host, wanted, owned, observed).await;
-        self.observe_pieces(host, &reference, &live.value, wanted, owned).await;
+        if live.value.status.is_idle() {
+            self.details.read(host, &reference, wanted, owned).await;
+        }
         self.observe_deploy(host, &reference, &live.value, owned, observed).await;
-        self.observe_outside(desired, wanted, owned, observed).await;
-        self.show_details(&reference.id, &owned.details, observed);
+        self.outside.look(desired, wanted, owned, observed).await;
+        self.details.show(&reference.id, &owned.details, observed);
+        outside::show(&owned.details, observed);
     }
 
     /// Whose a site under our domain is stands in its environment; read only when nothing else makes it ours.
@@ -287,8 +272,8 @@ impl Observer {
         {
             return Reading::unknown("not needed");
         }
-        match host.environments.environment(site).await {
-            Ok(text) => Reading::Known(digest_environment(text.as_ref(), &self.digests)),
+        match self.details.environment(host, site).await {
+            Ok(seen) => Reading::Known(seen),
             Err(error) => Reading::unknown(error.to_string()),
         }
     }
@@ -296,7 +281,7 @@ impl Observer {
     async fn observe_runs(&self, host: &Host, wanted: &DesiredSite, owned: &Owned, observed: &mut Observed) {
         let Some(scripts) = &host.scripts else { return };
         for (purpose, run) in &owned.runs {
-            let state = match scripts.run_state(&wanted.server, &run.id).await {
+            let state = match in_lane(Lane::Polling, scripts.run_state(&wanted.server, &run.id)).await {
                 // A script that fails prints what it likes.
                 Ok(RunState::Finished { exit_code, output }) => {
                     let output = mask(&output, self.known_secrets.of(&wanted.domain));
@@ -309,151 +294,6 @@ impl Observer {
         }
     }
 
-    /// Reads what is not remembered, and what the audit's share allows of what is remembered too long.
-    async fn observe_pieces(&self, host: &Host, site: &SiteRef, live: &Site, wanted: &DesiredSite, owned: &mut Owned) {
-        if !live.status.is_idle() {
-            return;
-        }
-        let mut audits = AUDITS_A_PASS;
-        let now = self.clock.now();
-        let details = &mut owned.details;
-        let mut due = |kind, at| self.is_due(&site.id, kind, at, &mut audits);
-        let has = |piece| wanted.pieces.contains(&piece);
-        if let Some(repositories) = host
-            .repositories
-            .as_ref()
-            .filter(|_| has(Piece::Repository) && due(ResourceKind::Repository, age(&details.repository)))
-        {
-            self.put(
-                &site.id,
-                ResourceKind::Repository,
-                &mut details.repository,
-                repositories.repository(site).await,
-                now,
-            );
-        }
-        if has(Piece::Environment) && due(ResourceKind::Environment, age(&details.environment)) {
-            self.put(
-                &site.id,
-                ResourceKind::Environment,
-                &mut details.environment,
-                host.environments.environment(site).await.map(|text| digest_environment(text.as_ref(), &self.digests)),
-                now,
-            );
-        }
-        if has(Piece::DeployScript) && due(ResourceKind::DeployScript, age(&details.script)) {
-            self.put(
-                &site.id,
-                ResourceKind::DeployScript,
-                &mut details.script,
-                host.releases
-                    .deploy_script(site)
-                    .await
-                    .map(|text| text.map(|text| deploy_script::digest_of(&text, &self.digests))),
-                now,
-            );
-        }
-        if let Some(aliases) =
-            host.aliases.as_ref().filter(|_| has(Piece::Alias) && due(ResourceKind::Alias, age(&details.aliases)))
-        {
-            self.put(&site.id, ResourceKind::Alias, &mut details.aliases, aliases.aliases(site).await, now);
-        }
-        if let Some(virtual_hosts) = host
-            .virtual_hosts
-            .as_ref()
-            .filter(|_| has(Piece::VirtualHost) && due(ResourceKind::VirtualHost, age(&details.vhost)))
-        {
-            let read = virtual_hosts.virtual_host(site).await.and_then(|text| {
-                vhost::read(&text).map_err(|problem| {
-                    let class = ErrorClass::Unavailable(format!("the text cannot be read: {problem}"));
-                    ProviderError::new(host.name, format!("virtual host of {}", site.domain), class)
-                })
-            });
-            self.put(&site.id, ResourceKind::VirtualHost, &mut details.vhost, read, now);
-        }
-        let pending = owned.order.is_some()
-            || details
-                .certificates
-                .as_ref()
-                .is_some_and(|seen| seen.value.iter().any(|c| matches!(c.value.status, CertificateStatus::Pending(_))));
-        let polled = pending && age(&details.certificates).is_none_or(|at| later(at, self.policy.deploy_poll) <= now);
-        if let Some(certificates) = host.certificates.as_ref().filter(|_| {
-            has(Piece::Certificate) && (polled || due(ResourceKind::Certificate, age(&details.certificates)))
-        }) {
-            self.put(
-                &site.id,
-                ResourceKind::Certificate,
-                &mut details.certificates,
-                certificates.certificates(site).await,
-                now,
-            );
-        }
-    }
-
-    /// Never read: at once. Read too long ago: when the cycle's share and this pass still allow it.
-    fn is_due(&self, site: &RemoteId, kind: ResourceKind, at: Option<Timestamp>, audits: &mut usize) -> bool {
-        let key = (site.clone(), kind);
-        if self.doubts.lock().get(&key).is_some_and(|doubt| doubt.again_at > self.clock.now()) {
-            return false;
-        }
-        let Some(at) = at else { return true };
-        if later(at, self.audit_period) > self.clock.now() || *audits == 0 {
-            return false;
-        }
-        let mut share = self.audits.lock();
-        if share.left == 0 {
-            return false;
-        }
-        share.left -= 1;
-        share.done += 1;
-        *audits -= 1;
-        true
-    }
-
-    /// What was read is remembered; a read that failed changes nothing but when the next one is made.
-    fn put<T>(
-        &self,
-        site: &RemoteId,
-        kind: ResourceKind,
-        slot: &mut Option<Seen<T>>,
-        answer: crate::provider::Answer<T>,
-        at: Timestamp,
-    ) {
-        let key = (site.clone(), kind);
-        let mut doubts = self.doubts.lock();
-        match answer {
-            Ok(value) => {
-                doubts.remove(&key);
-                *slot = Some(Seen { value, at });
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a detail was not read; what is remembered stays");
-                let failures = doubts.get(&key).map_or(0, |doubt| doubt.failures) + 1;
-                let again_at = later(self.clock.now(), growing(self.policy.deploy_poll, failures, self.longest));
-                doubts.insert(key, Doubt { failures, again_at, reading: doubt(&error, again_at) });
-            }
-        }
-    }
-
-    /// What is remembered of the details; where nothing is, why the last read failed.
-    fn show_details(&self, site: &RemoteId, details: &Details, observed: &mut Observed) {
-        let doubts = self.doubts.lock();
-        let doubt = |kind| match doubts.get(&(site.clone(), kind)).map(|doubt| &doubt.reading) {
-            Some(Reading::Unknown { reason }) => reason.clone(),
-            _ => "not read yet".to_owned(),
-        };
-        fn known<T: Clone>(seen: &Option<Seen<T>>, doubt: impl FnOnce() -> String) -> Reading<T> {
-            seen.as_ref().map_or_else(|| Reading::unknown(doubt()), |seen| Reading::Known(seen.value.clone()))
-        }
-        observed.repository = known(&details.repository, || doubt(ResourceKind::Repository));
-        observed.environment = known(&details.environment, || doubt(ResourceKind::Environment));
-        observed.script = known(&details.script, || doubt(ResourceKind::DeployScript));
-        observed.vhost = known(&details.vhost, || doubt(ResourceKind::VirtualHost));
-        observed.aliases = known(&details.aliases, || doubt(ResourceKind::Alias));
-        observed.certificates = known(&details.certificates, || doubt(ResourceKind::Certificate));
-        show_outside(details, observed);
-    }
-
     /// The log is asked only where the listing alone cannot tell how a deploy ended.
     async fn observe_deploy(&self, host: &Host, site: &SiteRef, live: &Site, owned: &Owned, observed: &mut Observed) {
         let Some(in_flight) = &owned.releases.in_flight else { return };
@@ -464,110 +304,16 @@ impl Observer {
             _ => false,
         };
         if ask {
-            observed.deploy_log = match host.releases.deploy_log(site).await {
+            observed.deploy_log = match in_lane(Lane::Polling, host.releases.deploy_log(site)).await {
                 Ok(log) => Reading::Known(log),
                 Err(error) => Reading::unknown(error.to_string()),
             };
         }
     }
-
-    /// Name servers are asked only after we published (a negative answer would be cached); the site once it can answer.
-    async fn observe_outside(&self, desired: &Desired, wanted: &DesiredSite, owned: &mut Owned, observed: &Observed) {
-        let now = self.clock.now();
-        if let (Some(server), Some(records)) = (observed.server.known(), observed.records.known())
-            && let Some(domain) = dns_of(desired).and_then(|dns| dns.hosts.first())
-            && records
-                .iter()
-                .any(|(_, live)| live.value.name == domain.as_str() && live.mark.as_ref() == Some(&desired.mark))
-        {
-            let expected = std::net::IpAddr::V4(server.address);
-            if published_is_due(&owned.details, domain, expected, self.policy.deploy_poll, now) {
-                let names = std::iter::once(domain).chain(&wanted.aliases);
-                owned.details.published = Some(Seen { value: self.ask_name_servers(names).await, at: now });
-            }
-        }
-        let certified = owned
-            .details
-            .certificates
-            .as_ref()
-            .is_some_and(|seen| seen.value.iter().any(|c| c.value.status == CertificateStatus::Active));
-        let can_answer = owned.releases.live.is_some()
-            && (!desired.certificate || certified)
-            && desired.state == crate::resource::desired::DesiredState::Active;
-        if can_answer && probe_is_due(&owned.details, desired, self.policy.deploy_poll, now) {
-            let probe = self
-                .providers
-                .outside
-                .probe(&wanted.domain, desired.certificate, &desired.health, desired.client.as_str())
-                .await;
-            if matches!(probe.outcome, ProbeOutcome::WrongSite(_)) {
-                owned.details.vhost = None; // decisions 19: a failed identity look triggers a read at once
-            }
-            owned.details.probe = Some(Seen { value: probe, at: now });
-        }
-    }
-
-    async fn ask_name_servers<'n>(&self, names: impl Iterator<Item = &'n HostName>) -> BTreeMap<HostName, Published> {
-        let asked = names.map(|name| async move {
-            let said = match self.providers.outside.published(name).await {
-                Ok(said) => said,
-                Err(error) => Published::Disagree(error.to_string()),
-            };
-            (name.clone(), said)
-        });
-        futures::future::join_all(asked).await.into_iter().collect()
-    }
 }
 
 fn dns_of(desired: &Desired) -> Option<&DesiredDns> {
     desired.dns.value().and_then(Option::as_ref)
-}
-
-fn age<T>(seen: &Option<Seen<T>>) -> Option<Timestamp> {
-    seen.as_ref().map(|seen| seen.at)
-}
-
-fn published_is_due(
-    details: &Details,
-    domain: &HostName,
-    expected: std::net::IpAddr,
-    poll: Duration,
-    now: Timestamp,
-) -> bool {
-    let Some(seen) = &details.published else { return true };
-    let right = |said: &Published| matches!(said, Published::Addresses(all) if all.as_slice() == [expected]);
-    let wait = if seen.value.get(domain).is_some_and(right) { PUBLISHED_AGE_MAX } else { poll };
-    later(seen.at, wait) <= now
-}
-
-fn probe_is_due(details: &Details, desired: &Desired, poll: Duration, now: Timestamp) -> bool {
-    let Some(seen) = &details.probe else { return true };
-    let good = seen.value.outcome == ProbeOutcome::Healthy && seen.value.https == desired.certificate;
-    let wait = if good { desired.health.interval } else { poll.min(desired.health.interval) };
-    later(seen.at, wait) <= now
-}
-
-/// What was seen of the site from outside.
-fn show_outside(details: &Details, observed: &mut Observed) {
-    if let Some(seen) = &details.published {
-        observed.published = Reading::Known(seen.value.clone());
-    }
-    if let Some(seen) = &details.probe {
-        observed.probe = Reading::Known(seen.value.clone());
-    }
-}
-
-/// What matters of an environment text: digests and the mark.
-pub fn digest_environment(text: Option<&Secret>, digests: &DigestKey) -> EnvironmentSeen {
-    let Some(text) = text else { return EnvironmentSeen::default() };
-    let values = env_file::parse(text.expose());
-    let digests_of_values =
-        values.iter().map(|(name, value)| (name.clone(), digests.digest(value.expose().as_bytes()))).collect();
-    EnvironmentSeen {
-        digest: Some(env_file::digest_of(&digests_of_values, digests)),
-        digests: digests_of_values,
-        mark: values.get(MARK_VARIABLE).and_then(|value| Mark::from_variable(value.expose())),
-    }
 }
 
 /// A timestamp moved back by a duration; stops at the beginning of time.

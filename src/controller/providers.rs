@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::provider::http::Budget;
+use crate::provider::tally::Tally;
 use crate::provider::{Cms, Databases, Dns, Git, Host, Outside};
 
 /// What is configured. What is not here makes `ProviderNotConfigured`; nothing is put in its place.
@@ -20,6 +22,10 @@ pub struct Providers {
     pub outside: Arc<dyn Outside>,
     /// Branch heads.
     pub git: Option<Arc<dyn Git>>,
+    /// What may be asked of the accounts behind them.
+    pub budgets: BTreeMap<&'static str, Arc<Budget>>,
+    /// What was asked of all of them.
+    pub tally: Arc<Tally>,
 }
 
 impl Providers {

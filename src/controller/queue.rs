@@ -8,6 +8,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::resource::name::ClientName;
 
+/// Which clients a worker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// Whoever is due.
+    Any,
+    /// Whom somebody waits for: so that he is served also while every other worker waits for its account's budget.
+    Urgent,
+}
+
 /// The queue. It carries names only: why a pass runs is for people.
 #[derive(Default)]
 pub struct WorkQueue {
@@ -20,6 +29,7 @@ struct State {
     due: BTreeMap<ClientName, Instant>,
     running: BTreeSet<ClientName>,
     again: BTreeMap<ClientName, Instant>,
+    urgent: BTreeSet<ClientName>,
 }
 
 impl WorkQueue {
@@ -33,12 +43,17 @@ impl WorkQueue {
         self.changed.notify_waiters();
     }
 
+    /// Somebody waits for the next pass of this client.
+    pub fn hurry(&self, name: &ClientName) {
+        self.state.lock().urgent.insert(name.clone());
+    }
+
     /// The next client whose time has come; marks it running until [`WorkQueue::done`].
-    pub async fn next(&self) -> ClientName {
+    pub async fn next(&self, take: Take) -> ClientName {
         loop {
             // Registered before the look, so that an add in between is not missed.
             let changed = self.changed.notified();
-            let wake = match self.take_due() {
+            let wake = match self.take_due(take) {
                 Ok(name) => return name,
                 Err(wake) => wake,
             };
@@ -49,15 +64,16 @@ impl WorkQueue {
         }
     }
 
-    fn take_due(&self) -> Result<ClientName, Option<Instant>> {
+    fn take_due(&self, take: Take) -> Result<ClientName, Option<Instant>> {
         let mut state = self.state.lock();
-        let Some((name, at)) = state.due.iter().min_by_key(|(_, at)| **at).map(|(name, at)| (name.clone(), *at)) else {
-            return Err(None);
-        };
+        let may_take = |name: &ClientName| take == Take::Any || state.urgent.contains(name);
+        let first = state.due.iter().filter(|(name, _)| may_take(name)).min_by_key(|(_, at)| **at);
+        let Some((name, at)) = first.map(|(name, at)| (name.clone(), *at)) else { return Err(None) };
         if at > Instant::now() {
             return Err(Some(at));
         }
         state.due.remove(&name);
+        state.urgent.remove(&name);
         state.running.insert(name.clone());
         Ok(name)
     }
@@ -80,6 +96,7 @@ impl WorkQueue {
         let mut state = self.state.lock();
         state.due.remove(name);
         state.again.remove(name);
+        state.urgent.remove(name);
     }
 
     /// Clients that are queued and running.
@@ -111,7 +128,7 @@ mod tests {
         let start = Instant::now();
         queue.add(name("acme"), start + Duration::from_secs(10));
         queue.add(name("acme"), start + Duration::from_secs(3));
-        assert_eq!(queue.next().await, name("acme"));
+        assert_eq!(queue.next(Take::Any).await, name("acme"));
         assert_eq!(start.elapsed().as_secs(), 3);
         queue.done(&name("acme"), None);
         assert_eq!(queue.len(), (0, 0));
@@ -121,15 +138,30 @@ mod tests {
     async fn a_change_during_a_pass_is_remembered_once() {
         let queue = WorkQueue::default();
         queue.add(name("acme"), Instant::now());
-        let running = queue.next().await;
+        let running = queue.next(Take::Any).await;
         queue.add(name("acme"), Instant::now());
         queue.add(name("acme"), Instant::now());
-        let second = tokio::time::timeout(Duration::from_secs(60), queue.next()).await;
+        let second = tokio::time::timeout(Duration::from_secs(60), queue.next(Take::Any)).await;
         assert!(second.is_err(), "two passes of one client at once");
         queue.done(&running, Some(Instant::now() + Duration::from_secs(600)));
-        assert_eq!(queue.next().await, name("acme"));
+        assert_eq!(queue.next(Take::Any).await, name("acme"));
         queue.done(&name("acme"), None);
         assert_eq!(queue.len(), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_is_kept_free_takes_only_whom_somebody_waits_for() {
+        let queue = WorkQueue::default();
+        queue.add(name("routine"), Instant::now());
+        queue.add(name("edited"), Instant::now() + Duration::from_secs(1));
+        queue.hurry(&name("edited"));
+        assert_eq!(queue.next(Take::Urgent).await, name("edited"));
+        queue.done(&name("edited"), Some(Instant::now()));
+        let second = tokio::time::timeout(Duration::from_secs(60), queue.next(Take::Urgent)).await;
+        assert!(second.is_err(), "it stayed urgent after its pass");
+        queue.hurry(&name("edited"));
+        queue.add(name("edited"), Instant::now());
+        assert_eq!(queue.next(Take::Urgent).await, name("edited"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -138,7 +170,7 @@ mod tests {
         queue.add(name("late"), Instant::now() + Duration::from_secs(100));
         let waiting = tokio::spawn({
             let queue = queue.clone();
-            async move { queue.next().await }
+            async move { queue.next(Take::Any).await }
         });
         tokio::time::sleep(Duration::from_secs(1)).await;
         queue.add(name("now"), Instant::now());

@@ -8,6 +8,8 @@
 //!
 //! A pass takes no input but the client's name and never sleeps: whatever must be waited for is state.
 
+mod telling;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,13 +26,14 @@ use crate::controller::ledger::Ledger;
 use crate::controller::observer::{Look, Observer, earlier};
 use crate::controller::providers::Providers;
 use crate::controller::records::Records;
-use crate::controller::told::{done, findings};
+use crate::controller::told::findings;
 use crate::controller::wishes::Wishes;
 use crate::controller::workbench::Workbench;
 use crate::plan::change::{Op, PREREQUISITES, Plan};
 use crate::plan::draft::{Input, Policy, later};
 use crate::plan::progress::{Told, absorb};
 use crate::plan::{self};
+use crate::provider::http::lane::{Lane, in_lane};
 use crate::resource::desired::{Desired, DesiredState};
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::{ClientName, HostName};
@@ -38,9 +41,9 @@ use crate::resource::observed::Observed;
 use crate::resource::reading::Reading;
 use crate::resource::secret::DigestKey;
 use crate::resource::site::Piece;
-use crate::status::diagnosis::{Finding, Leaving, Situation, Weight, tell};
-use crate::status::{ConditionType, Status};
-use crate::store::{ClientRecord, Event, EventKind, Store, Stored};
+use crate::status::Status;
+use crate::status::diagnosis::tell;
+use crate::store::{ClientRecord, EventKind, Store, Stored};
 
 /// The longest pause between a write and the look that follows it; an installation that polls faster looks sooner.
 const AFTER_WRITE: Duration = Duration::from_secs(1);
@@ -106,15 +109,21 @@ pub struct Preview {
 
 impl Reconciler {
     /// One pass. Fails only when the state cannot be read or written: then nothing was sent.
-    pub async fn reconcile(&self, name: &ClientName) -> Stored<Next> {
-        let Some(mut record) = self.store.client(name).await? else { return Ok(Next::OnDemand) };
+    /// Gives how urgent it was.
+    pub async fn reconcile(&self, name: &ClientName) -> Stored<(Lane, Next)> {
+        let Some(record) = self.store.client(name).await? else { return Ok((Lane::Drift, Next::OnDemand)) };
+        let lane = lane_of(&record);
+        Ok((lane, in_lane(lane, self.pass(record)).await?))
+    }
+
+    async fn pass(&self, mut record: ClientRecord) -> Stored<Next> {
         if record.owned.removal.as_ref().is_some_and(|removal| removal.finished_at.is_some()) {
             return Ok(Next::OnDemand);
         }
         if let Some(reason) = self.paused(&record).await? {
             return self.tell_paused(record, reason).await;
         }
-        let Some(spec) = self.fleet.spec(name) else {
+        let Some(spec) = self.fleet.spec(&record.name) else {
             return self.tell_unreadable(record).await;
         };
         let mut seen = record.clone();
@@ -132,6 +141,9 @@ impl Reconciler {
         let outcomes = self.execute(&desired, &plan, &mut seen, &mut record).await;
         // What was accepted meanwhile is planned by the next pass.
         record.observed_generation = generation;
+        if outcomes.is_empty() && plan.waiting.iter().all(|wait| wait.reason == PREREQUISITES) {
+            record.reached_generation = generation;
+        }
         self.finish(seen, record, &desired, &plan, &outcomes, told).await
     }
 
@@ -326,41 +338,6 @@ impl Reconciler {
         }
     }
 
-    fn spec_finding(&self, name: &ClientName) -> Finding {
-        match self.fleet.problem(name) {
-            Some(problem) => Finding {
-                condition: ConditionType::SpecValid,
-                weight: Weight::Refused,
-                reason: problem.reason,
-                message: problem.message,
-            },
-            None => Finding {
-                condition: ConditionType::SpecValid,
-                weight: Weight::Good,
-                reason: "Valid".into(),
-                message: "the spec passed every check".into(),
-            },
-        }
-    }
-
-    fn situation(&self, record: &ClientRecord, desired: &Desired, next: Timestamp) -> Situation {
-        let leaving = record.owned.removal.as_ref().map(|removal| {
-            if later(removal.offline_since, self.policy.deletion_grace) <= self.clock.now() {
-                Leaving::Terminating
-            } else {
-                Leaving::Offline
-            }
-        });
-        Situation {
-            generation: record.generation,
-            suspended: desired.state == DesiredState::Suspended,
-            paused: None,
-            leaving,
-            served: record.owned.releases.live.is_some(),
-            next_attempt: Some(next),
-        }
-    }
-
     /// The reason of the pause in force, a person's or the spec's; one that has run out is lifted.
     async fn paused(&self, record: &ClientRecord) -> Stored<Option<String>> {
         let now = self.clock.now();
@@ -373,100 +350,16 @@ impl Reconciler {
         }
         Ok((self.fleet.mode(&record.name) == Mode::Paused).then(|| "the spec says reconcile.mode: paused".to_owned()))
     }
+}
 
-    async fn tell_paused(&self, mut record: ClientRecord, reason: String) -> Stored<Next> {
-        let until = record.pause.as_ref().and_then(|pause| pause.until);
-        let situation = Situation {
-            generation: record.generation,
-            suspended: false,
-            paused: Some(reason),
-            leaving: None,
-            served: record.owned.releases.live.is_some(),
-            next_attempt: until,
-        };
-        let status = tell(&record.status, &[], &situation, self.clock.now());
-        if status != record.status {
-            let mut seen = record.clone();
-            record.status = status;
-            self.records.save(&mut seen, &mut record).await?;
-        }
-        Ok(Next::Settled(until.unwrap_or_else(|| later(self.clock.now(), self.resync))))
-    }
-
-    /// The last good spec is not readable by this program (a newer one wrote it, or a rule became stricter).
-    async fn tell_unreadable(&self, mut record: ClientRecord) -> Stored<Next> {
-        let now = self.clock.now();
-        let finding = self.spec_finding(&record.name);
-        let situation = Situation {
-            generation: record.generation,
-            suspended: false,
-            paused: None,
-            leaving: None,
-            served: record.owned.releases.live.is_some(),
-            next_attempt: None,
-        };
-        let mut seen = record.clone();
-        record.status = tell(&record.status, &[finding], &situation, now);
-        self.records.save(&mut seen, &mut record).await?;
-        Ok(Next::Settled(later(now, self.resync)))
-    }
-
-    async fn tell_events(
-        &self,
-        record: &ClientRecord,
-        status: &Status,
-        outcomes: &[Outcome],
-        told: Vec<Told>,
-    ) -> Stored<()> {
-        for told in told {
-            let kind = if told.warning { EventKind::Warning } else { EventKind::Normal };
-            self.event(Some(&record.name), kind, told.reason, &told.message).await?;
-        }
-        for outcome in outcomes {
-            match &outcome.result {
-                Ok(()) => {
-                    self.event(
-                        Some(&record.name),
-                        EventKind::Normal,
-                        done(outcome.op),
-                        &format!("{}: {}", outcome.resource, outcome.reason),
-                    )
-                    .await?
-                }
-                Err(failure) => {
-                    self.event(Some(&record.name), EventKind::Warning, failure.reason(), &failure.to_string()).await?
-                }
-            }
-        }
-        if status.is_ready() != record.status.is_ready() {
-            let (kind, reason) =
-                if status.is_ready() { (EventKind::Normal, "Ready") } else { (EventKind::Warning, "NotReady") };
-            self.event(Some(&record.name), kind, reason, &status.message).await?;
-        }
-        Ok(())
-    }
-
-    /// Appends an event and logs it.
-    pub(in crate::controller) async fn event(
-        &self,
-        client: Option<&ClientName>,
-        kind: EventKind,
-        reason: &str,
-        message: &str,
-    ) -> Stored<()> {
-        match kind {
-            EventKind::Normal => tracing::info!(client = client.map(ClientName::as_str), reason, "{message}"),
-            EventKind::Warning => tracing::warn!(client = client.map(ClientName::as_str), reason, "{message}"),
-        }
-        let event = Event {
-            id: 0,
-            at: self.clock.now(),
-            client: client.cloned(),
-            kind,
-            reason: reason.into(),
-            message: message.into(),
-        };
-        self.store.append_event(&event).await.map(|_| ())
+/// How urgent a client's calls are: until what a person wants has been reached, it is his; then it is drift.
+pub(in crate::controller) fn lane_of(record: &ClientRecord) -> Lane {
+    if record.owned.removal.is_some() {
+        Lane::Safety
+    } else if record.reached_generation < record.generation {
+        Lane::People
+    } else {
+        Lane::Drift
     }
 }
 

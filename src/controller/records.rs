@@ -55,6 +55,9 @@ fn take_over(mine: &mut ClientRecord, seen: &ClientRecord, stored: &ClientRecord
     if stored.generation != seen.generation {
         mine.generation = stored.generation;
     }
+    if stored.reached_generation != seen.reached_generation {
+        mine.reached_generation = stored.reached_generation;
+    }
     if stored.pause != seen.pause {
         mine.pause.clone_from(&stored.pause);
     }
@@ -95,6 +98,7 @@ mod tests {
             accepted: None,
             generation: 1,
             observed_generation: 0,
+            reached_generation: 0,
             owned: Owned::nothing(mark),
             secrets: BTreeMap::new(),
             pause: None,

@@ -83,6 +83,7 @@ async fn change(
         return Ok((Effect::Nothing, Err(format!("no client is called {name}; `sitewright status` lists them"))));
     };
     let answer = change(&mut record);
+    record.reached_generation = 0; // what follows is done for a person
     store.save(&record).await?;
     Ok((Effect::Pass(name.clone()), Ok(answer)))
 }

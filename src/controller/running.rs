@@ -1,5 +1,7 @@
 //! The daemon: scans, requests, timers and workers around one queue, and an orderly stop.
 
+mod removals;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,33 +10,35 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::controller::absence::{Absences, Presence};
+use crate::controller::accounts::{Accounts, Asked};
 use crate::controller::build_slots::BuildSlots;
 use crate::controller::clock::Clock;
 use crate::controller::fleet::Fleet;
 use crate::controller::observer::Observer;
 use crate::controller::options::Options;
 use crate::controller::providers::Providers;
-use crate::controller::queue::WorkQueue;
-use crate::controller::reconciler::{Next, Preview, Reconciler};
+use crate::controller::queue::{Take, WorkQueue};
+use crate::controller::reconciler::{Next, Preview, Reconciler, lane_of};
 use crate::controller::records::Records;
 use crate::controller::requests::{Effect, take};
 use crate::controller::servers::Servers;
 use crate::controller::watcher::Scan;
 use crate::controller::wishes::Wishes;
-use crate::plan::draft::later;
+use crate::provider::http::lane::Lane;
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::{ClientName, HostName};
-use crate::resource::removal::{DeletionPolicy, ReclaimPolicy, Removal};
 use crate::resource::secret::DigestKey;
-use crate::store::{ClientRecord, EventKind, Store, Stored};
+use crate::store::{EventKind, Store, Stored};
 
 /// How often a single run asks whether everybody has settled.
 const SETTLED_LOOK: Duration = Duration::from_millis(20);
 /// A pass that cannot use the state tries again after this long.
 const STATE_RETRY: Duration = Duration::from_secs(5);
+/// One of this many workers is kept free for clients that somebody waits for.
+const URGENT_WORKERS_DIVISOR: usize = 4;
 /// The longest a stop waits for passes under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// The document that tells of the directory.
@@ -59,6 +63,7 @@ pub struct Controller {
     options: Options,
     store: Arc<dyn Store>,
     clock: Clock,
+    accounts: Accounts,
     fleet: Arc<Fleet>,
     queue: Arc<WorkQueue>,
     reconciler: Arc<Reconciler>,
@@ -91,6 +96,7 @@ impl Controller {
             servers,
             options.known_secrets.clone(),
         );
+        let accounts = Accounts::new(providers.budgets.clone(), providers.tally.clone(), store.clone(), clock);
         let wishes = Wishes::new(options.clone(), providers.clone(), digests.clone(), clock, store.clone());
         let reconciler = Reconciler {
             store: store.clone(),
@@ -113,6 +119,7 @@ impl Controller {
             options,
             store,
             clock,
+            accounts,
             fleet,
             queue: Arc::default(),
             reconciler: Arc::new(reconciler),
@@ -126,15 +133,16 @@ impl Controller {
     }
 
     /// Runs until `stop` turns true; then finishes what is under way, at most for a while.
-    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) -> Stored<()> {
+    pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) -> Stored<()> {
+        self.accounts.kept_during(self.clone().serve(stop)).await
+    }
+
+    async fn serve(self: Arc<Self>, mut stop: watch::Receiver<bool>) -> Stored<()> {
         self.tell_limits().await?;
-        self.note_builds().await?;
-        self.fleet.restore(&*self.store).await?;
+        self.take_up().await?;
         self.scan().await?;
         self.begin_cycle();
-        let workers: Vec<_> = (0..self.options.workers)
-            .map(|_| tokio::spawn(self.clone().work(stop.clone(), Next::in_a_daemon)))
-            .collect();
+        let workers = self.workers(&stop, Next::in_a_daemon);
         let helpers = [
             tokio::spawn(self.clone().watch_directory()),
             tokio::spawn(self.clone().serve_requests()),
@@ -150,10 +158,13 @@ impl Controller {
 
     /// Runs until nothing but routine is due within a minute; gives whether every client is ready.
     pub async fn run_once(self: Arc<Self>, timeout: Duration) -> Stored<bool> {
+        self.accounts.kept_during(self.clone().settle(timeout)).await
+    }
+
+    async fn settle(self: Arc<Self>, timeout: Duration) -> Stored<bool> {
         let deadline = Instant::now() + timeout;
         self.tell_limits().await?;
-        self.note_builds().await?;
-        self.fleet.restore(&*self.store).await?;
+        self.take_up().await?;
         self.scan().await?;
         // A file that was saved a moment ago belongs to this run: nobody scans again for it later.
         loop {
@@ -164,9 +175,7 @@ impl Controller {
         }
         self.begin_cycle();
         let (stopper, stop) = watch::channel(false);
-        let workers: Vec<_> = (0..self.options.workers)
-            .map(|_| tokio::spawn(self.clone().work(stop.clone(), Next::in_a_single_run)))
-            .collect();
+        let workers = self.workers(&stop, Next::in_a_single_run);
         let requests = tokio::spawn(self.clone().serve_requests());
         while Instant::now() < deadline {
             match self.queue.next_due() {
@@ -190,6 +199,7 @@ impl Controller {
 
     /// Observes and plans the named clients, or all; writes nothing at any provider.
     pub async fn preview(&self, names: &[ClientName]) -> Stored<Vec<(ClientName, Preview)>> {
+        self.accounts.restore().await?;
         self.fleet.restore(&*self.store).await?;
         self.scan().await?;
         let all: BTreeSet<ClientName> =
@@ -203,9 +213,9 @@ impl Controller {
         Ok(previews)
     }
 
-    /// Details that were audited since the start, for the statement of calls.
-    pub fn audits_done(&self) -> u64 {
-        self.reconciler.observer.audits_done()
+    /// What this cycle has asked of the providers so far; all of a single run is one cycle.
+    pub fn asked(&self) -> Asked {
+        self.accounts.asked()
     }
 
     /// Counts the loop's turns, each with a good answer from the state; the first follows the first scan. Who supervises
@@ -219,14 +229,30 @@ impl Controller {
         &self.fleet
     }
 
-    async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>, again: fn(Next) -> Option<Timestamp>) {
+    fn workers(
+        self: &Arc<Self>,
+        stop: &watch::Receiver<bool>,
+        again: fn(Next) -> Option<Timestamp>,
+    ) -> Vec<JoinHandle<()>> {
+        let all = self.options.workers;
+        let kept_free = all.div_ceil(URGENT_WORKERS_DIVISOR).min(all.saturating_sub(1));
+        let take = |number| if number < kept_free { Take::Urgent } else { Take::Any };
+        (0..all).map(|number| tokio::spawn(self.clone().work(take(number), stop.clone(), again))).collect()
+    }
+
+    async fn work(self: Arc<Self>, take: Take, mut stop: watch::Receiver<bool>, again: fn(Next) -> Option<Timestamp>) {
         loop {
             let name = tokio::select! {
-                name = self.queue.next() => name,
+                name = self.queue.next(take) => name,
                 _ = stop.wait_for(|stopped| *stopped) => return,
             };
             let next = match self.reconciler.reconcile(&name).await {
-                Ok(next) => again(next).map(|at| self.clock.instant(at)),
+                Ok((lane, next)) => {
+                    if lane < Lane::Drift && matches!(next, Next::At(_)) {
+                        self.queue.hurry(&name);
+                    }
+                    again(next).map(|at| self.clock.instant(at))
+                }
                 Err(error) => {
                     tracing::error!(client = %name, %error, "the state cannot be used; nothing is sent until it can");
                     Some(Instant::now() + STATE_RETRY)
@@ -249,6 +275,7 @@ impl Controller {
 
     fn begin_cycle(&self) {
         *self.reconciler.cycle.lock() = self.clock.now();
+        self.accounts.begin_cycle();
         self.reconciler.observer.grant_audits(self.options.audits_a_cycle);
         for name in self.fleet.names() {
             // A client with an interval of its own comes when that is over.
@@ -299,7 +326,7 @@ impl Controller {
             drop(turn);
             self.store.answer(request.id, &answer).await?;
             match effect {
-                Effect::Pass(name) => self.queue.add(name, Instant::now()),
+                Effect::Pass(name) => self.add_urgent(name),
                 Effect::PassAll => self.fleet.names().into_iter().for_each(|name| self.queue.add(name, Instant::now())),
                 Effect::Scan => self.scan_now.notify_one(),
                 Effect::Nothing => {}
@@ -323,9 +350,7 @@ impl Controller {
         let _turn = self.reconciler.records.turn().await;
         self.tell_directory(None).await?;
         let admission = self.fleet.admit(&scan, &*self.store, self.clock.now()).await?;
-        for name in admission.changed {
-            self.queue.add(name, Instant::now());
-        }
+        admission.changed.into_iter().for_each(|name| self.add_urgent(name));
         *self.files_rest_in.lock() = admission.again_in;
         if let Some(wait) = admission.again_in {
             self.scan_in(wait);
@@ -338,6 +363,11 @@ impl Controller {
         Ok(())
     }
 
+    fn add_urgent(&self, name: ClientName) {
+        self.queue.hurry(&name);
+        self.queue.add(name, Instant::now());
+    }
+
     fn scan_in(&self, wait: Duration) {
         let notice = self.scan_now.clone();
         tokio::spawn(async move {
@@ -346,72 +376,13 @@ impl Controller {
         });
     }
 
-    async fn weigh_absences(&self, scan: &Scan, present: &BTreeSet<ClientName>) -> Stored<()> {
-        let records = self.store.clients().await?;
-        let accepted: BTreeSet<ClientName> = records
-            .iter()
-            .filter(|r| r.accepted.is_some() && r.owned.removal.is_none())
-            .map(|r| r.name.clone())
-            .collect();
-        let mut absences = Absences::load(&*self.store).await?;
-        let known = absences.clone();
-        let first = *self.scans.lock() == 0;
-        let gone = absences.weigh(
-            &Presence { accepted: &accepted, present, root: scan.root, first, now: self.clock.now() },
-            &self.options.absence,
-        );
-        if absences != known {
-            absences.save(&*self.store).await?;
-        }
-        if absences.held != known.held
-            && let Some(held) = &absences.held
-        {
-            let message = format!("{}; `sitewright approve {}` releases them", held.reason, held.hash);
-            self.reconciler.event(None, EventKind::Warning, "RemovalsHeld", &message).await?;
-        }
-        for record in records.into_iter().filter(|r| gone.contains(&r.name)) {
-            self.begin_removal(record).await?;
-        }
-        if !absences.missing.is_empty() && absences.held.is_none() {
-            self.scan_in(self.options.absence.window / self.options.absence.scans.max(1) + Duration::from_millis(10));
-        }
-        Ok(())
-    }
-
-    /// The policy that counts is the one that was accepted while the spec lived.
-    async fn begin_removal(&self, mut record: ClientRecord) -> Stored<()> {
-        let name = record.name.clone();
-        let spec = self.fleet.spec(&name);
-        let policy = spec.as_ref().map_or(DeletionPolicy::Retain, |spec| spec.spec.deletion_policy);
-        if policy == DeletionPolicy::Retain {
-            self.reconciler
-                .event(
-                    Some(&name),
-                    EventKind::Normal,
-                    "Forgotten",
-                    "its spec is gone and its deletionPolicy is Retain: everything is left as it is",
-                )
-                .await?;
-            self.store.forget(&name).await?;
-            self.reconciler.observer.servers.forget_ours().await;
-            self.fleet.forget(&name);
-            self.queue.forget(&name);
-            return Ok(());
-        }
-        let reclaim = spec.map_or(ReclaimPolicy::Retain, |spec| spec.spec.database.reclaim_policy);
-        let now = self.clock.now();
-        record.owned.removal = Some(Removal::begun(now, reclaim));
-        record.owned.attempts.clear();
-        self.store.save(&record).await?;
-        let due: Timestamp = later(now, self.options.policy.deletion_grace);
-        self.reconciler.event(Some(&name), EventKind::Warning, "Offline", &format!("its spec is gone: it goes offline now and its site is removed at {due:.0}; put the file back to undo")).await?;
-        self.queue.add(name, Instant::now());
-        Ok(())
-    }
-
-    /// Builds that an earlier process asked for still hold their slots.
-    async fn note_builds(&self) -> Stored<()> {
+    /// Takes up where an earlier process ended: builds that it asked for still hold their slots, whom somebody waits for is
+    /// waited for, the last good specs are in force.
+    async fn take_up(&self) -> Stored<()> {
         for record in self.store.clients().await? {
+            if lane_of(&record) < Lane::Drift {
+                self.queue.hurry(&record.name);
+            }
             let site = record.owned.first(ResourceKind::Site).map(|site| HostName::trusted(site.name.clone()));
             if let (Some(site), Some((server, _)), Some(_)) =
                 (site, &record.owned.allocation.port, &record.owned.releases.in_flight)
@@ -419,7 +390,7 @@ impl Controller {
                 self.reconciler.slots.note(server, &site);
             }
         }
-        Ok(())
+        self.fleet.restore(&*self.store).await
     }
 
     async fn tell_limits(&self) -> Stored<()> {

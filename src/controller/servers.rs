@@ -10,6 +10,8 @@ use tokio::sync::Mutex;
 
 use crate::controller::clock::Clock;
 use crate::plan::draft::later;
+use crate::provider::http::lane::{Lane, in_lane};
+use crate::provider::tally::{CallPurpose, counted_as};
 use crate::provider::{Answer, Host, ScriptRun, SiteRef};
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::{RemoteId, ServerId};
@@ -114,7 +116,7 @@ impl Servers {
         }
         if let Some(run) = memory.run.clone() {
             memory.asked_at = Some(clock.now());
-            match scripts.run_state(id, &run.id).await {
+            match in_lane(Lane::Polling, counted_as(CallPurpose::Audit, scripts.run_state(id, &run.id))).await {
                 Ok(RunState::Finished { exit_code, output }) => {
                     memory.run = None;
                     memory.check = Some(Seen { value: read_check(exit_code, &output), at: clock.now() });
@@ -148,8 +150,8 @@ impl Servers {
         let mut all = self.memory.lock().await;
         let memory = self.load(&mut all, &id).await;
         if memory.run.is_none() {
-            let run =
-                scripts.start(&ScriptRun { purpose: Purpose::CheckServer, process: process.to_owned(), site }).await?;
+            let run = ScriptRun { purpose: Purpose::CheckServer, process: process.to_owned(), site };
+            let run = counted_as(CallPurpose::Audit, scripts.start(&run)).await?;
             memory.run = Some(Run { id: run, started_at: clock.now() });
             self.keep(&id, memory).await;
         }

@@ -12,6 +12,7 @@ use crate::controller::clock::Clock;
 use crate::plan::draft::{growing, later};
 use crate::provider::Answer;
 use crate::provider::error::{ErrorClass, ProviderError};
+use crate::provider::http::lane::SharedLane;
 use crate::resource::reading::Reading;
 
 /// What is kept of the last look.
@@ -24,11 +25,21 @@ struct Look<V> {
     closed_until: Timestamp,
 }
 
-type Slot<V> = Arc<tokio::sync::Mutex<Option<Look<V>>>>;
+struct Slot<V> {
+    last: tokio::sync::Mutex<Option<Look<V>>>,
+    /// A look is as urgent as the most urgent of those who wait for it, whoever began it.
+    lane: SharedLane,
+}
+
+impl<V> Default for Slot<V> {
+    fn default() -> Self {
+        Slot { last: tokio::sync::Mutex::default(), lane: SharedLane::default() }
+    }
+}
 
 /// Readings by key.
 pub struct Shared<K, V> {
-    slots: Mutex<BTreeMap<K, Slot<V>>>,
+    slots: Mutex<BTreeMap<K, Arc<Slot<V>>>>,
     pause_first: Duration,
     pause_longest: Duration,
 }
@@ -55,16 +66,17 @@ impl<K: Ord + Clone, V: Clone> Shared<K, V> {
         Fut: Future<Output = Answer<V>>,
     {
         let slot = self.slots.lock().entry(key.clone()).or_default().clone();
-        let mut slot = slot.lock().await;
+        let _place = slot.lane.wait();
+        let mut last_look = slot.last.lock().await;
         // The time before the look: what changes during it may be missing.
         let at = clock.now();
-        if let Some(last) = slot.as_ref()
+        if let Some(last) = last_look.as_ref()
             && (last.at >= fresh || last.closed_until > at)
         {
             return last.reading.clone();
         }
-        let failures = slot.as_ref().map_or(0, |last| last.failures);
-        *slot = Some(match look().await {
+        let failures = last_look.as_ref().map_or(0, |last| last.failures);
+        *last_look = Some(match slot.lane.run(look()).await {
             Ok(value) => Look { at, reading: Reading::Known(value), failures: 0, closed_until: at },
             Err(error) => {
                 let pause = self.pause(&error, failures + 1);
@@ -72,7 +84,7 @@ impl<K: Ord + Clone, V: Clone> Shared<K, V> {
                 Look { at, reading: doubt(&error, closed_until), failures: failures + 1, closed_until }
             }
         });
-        slot.as_ref().map_or_else(|| Reading::unknown("not looked at"), |last| last.reading.clone())
+        last_look.as_ref().map_or_else(|| Reading::unknown("not looked at"), |last| last.reading.clone())
     }
 
     fn pause(&self, error: &ProviderError, failures: u32) -> Duration {

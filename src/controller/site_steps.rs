@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::controller::details::digest_environment;
 use crate::controller::ledger::{close_intent, put_resource};
-use crate::controller::observer::digest_environment;
 use crate::controller::workbench::{Failure, Workbench};
 use crate::plan::change::{Action, Step};
 use crate::plan::draft::later;
 use crate::provider::error::ErrorClass;
+use crate::provider::http::lane::{Lane, in_lane};
 use crate::provider::{Host, NewSite, ScriptRun, SiteRef};
 use crate::resource::desired::{DesiredAdmin, DesiredSite};
 use crate::resource::kind::ResourceKind;
@@ -100,7 +101,7 @@ impl SiteSteps<'_> {
         if !written || seen_at.is_some_and(|at| later(at, window) > self.bench.clock.now()) {
             return Ok(());
         }
-        let text = host.environments.environment(site).await?;
+        let text = in_lane(Lane::Safety, host.environments.environment(site)).await?;
         let seen = digest_environment(text.as_ref(), self.bench.digests);
         let ours = seen.mark.as_ref() == Some(&self.bench.desired.mark);
         let now = self.bench.clock.now();

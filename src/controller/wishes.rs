@@ -14,6 +14,7 @@ use crate::controller::options::Options;
 use crate::controller::providers::Providers;
 use crate::controller::shared::Shared;
 use crate::plan::progress::Told;
+use crate::provider::tally::{CallPurpose, counted_as};
 use crate::resource::desired::Desired;
 use crate::resource::env_file::EnvValue;
 use crate::resource::name::{ClientName, Commit, RepositorySlug, ServerId, SqlName};
@@ -265,7 +266,8 @@ impl Wishes {
         let branch = spec.branch(&self.options.defaults);
         let key = (repository.to_string(), branch.clone());
         let fresh = earlier(self.clock.now(), self.options.resync.min(HEAD_AGE_MAX));
-        match self.heads.get(&key, fresh, &self.clock, || git.head(&repository, &branch)).await {
+        let read = || counted_as(CallPurpose::Audit, git.head(&repository, &branch));
+        match self.heads.get(&key, fresh, &self.clock, read).await {
             Reading::Known(head) => head,
             Reading::Unknown { reason } => {
                 tracing::debug!(reason, "the branch head was not seen");

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod budget;
+pub mod lane;
 pub mod line;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use crate::provider::http::budget::Budget;
 use crate::provider::error::{ErrorClass, ProviderError};
 use crate::provider::http::answer::{Verdict, is_read, is_throttle, learn, retry_after, unclear, verdict};
 use crate::provider::http::line::{Exchanged, Line, Way};
+use crate::provider::tally::Tally;
 use crate::resource::secret::Secret;
 
 /// Who asks; Ploi and GitHub refuse calls without one.
@@ -49,6 +51,7 @@ pub struct HttpClient {
     limits: HttpLimits,
     /// The account's budget, shared by everybody who calls it.
     pub budget: Arc<Budget>,
+    tally: Arc<Tally>,
 }
 
 /// How far one call may go.
@@ -115,7 +118,8 @@ impl HttpClient {
                 ErrorClass::Unavailable(format!("TLS cannot be set up: {}", root(&e))),
             )
         })?;
-        Ok(HttpClient { provider, base, token, client, way: Way::Network, limits: HttpLimits::default(), budget })
+        let (way, limits) = (Way::Network, HttpLimits::default());
+        Ok(HttpClient { provider, base, token, client, way, limits, budget, tally: Arc::default() })
     }
 
     /// The same client over a line instead of the network.
@@ -127,6 +131,12 @@ impl HttpClient {
     /// The same client with other limits.
     pub fn with_limits(mut self, limits: HttpLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same client, counting its calls together with others'.
+    pub fn counted(mut self, tally: Arc<Tally>) -> Self {
+        self.tally = tally;
         self
     }
 
@@ -180,6 +190,7 @@ impl HttpClient {
         let url = self.url(request).map_err(fail)?;
         let permit =
             self.budget.acquire().await.map_err(|closed| fail(ErrorClass::Throttled { after: closed.after }))?;
+        self.tally.count();
         let answer = self.exchange(request, url).await;
         drop(permit);
         let (status, headers, body) = answer.map_err(fail)?;

@@ -11,6 +11,7 @@ pub mod http;
 pub mod outside;
 pub mod ploi;
 pub mod postgres;
+pub mod tally;
 pub mod world;
 
 use std::collections::BTreeSet;

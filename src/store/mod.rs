@@ -32,6 +32,9 @@ pub struct ClientRecord {
     pub generation: u64,
     /// The newest generation that a pass has planned.
     pub observed_generation: u64,
+    /// The newest generation after which nothing was left to do; 0 again when a person asks for something.
+    #[serde(default)]
+    pub reached_generation: u64,
     /// What is ours, begun, read.
     pub owned: Owned,
     /// Generated secrets by name: `payload_secret`, `database_password`, `admin_password`. Sealed at rest; never in `Debug`.

@@ -38,6 +38,7 @@ fn record() -> ClientRecord {
         }),
         generation: 1,
         observed_generation: 0,
+        reached_generation: 0,
         owned,
         secrets: [("admin_password".to_owned(), Secret::new("correct-horse"))].into(),
         pause: None,

@@ -1,6 +1,7 @@
 //! One suite per trait: on the simulator (or a real server on this machine) always, on the real API when keys are set.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as tests do
 
+mod accounts;
 mod budget;
 mod cloudflare_raw;
 mod database_server;

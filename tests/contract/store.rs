@@ -43,6 +43,7 @@ fn record(client: &str) -> ClientRecord {
         }),
         generation: 3,
         observed_generation: 2,
+        reached_generation: 2,
         owned: Owned::nothing(mark),
         secrets: [("database_password", "canary-pw-7f3a"), ("payload_secret", "canary-ps-91bc")]
             .map(|(key, value)| (key.to_owned(), Secret::new(format!("{value}-{client}"))))

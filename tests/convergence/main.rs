@@ -13,6 +13,7 @@ mod kills;
 mod one_client;
 mod one_of_everything;
 mod reference;
+mod restarts;
 mod rig;
 mod single_change;
 mod sql_proxy;

@@ -1,5 +1,6 @@
 //! Virtual host texts: what is read, what is edited, and what real nginx says of it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -46,7 +47,7 @@ server {
 #[test]
 fn a_name_that_was_left_out_is_answered_to_wherever_the_domain_is() {
     let host = |name: &str| HostName::parse(name).unwrap();
-    let names = [host("book.shop.example"), host("www.shop.example")].into();
+    let names: BTreeSet<HostName> = [host("book.shop.example"), host("www.shop.example")].into();
     let lacking = read(SITE).unwrap().lacking(&names);
     assert_eq!(lacking, [host("book.shop.example")].into());
     let after = name_as_well(SITE, &host("shop.example"), &lacking).unwrap();

@@ -270,15 +270,24 @@ impl Sim {
             }),
         };
         let visitors = Arc::new(Visitors { world: self.world.clone(), dns: self.dns.clone(), gate: gate.clone() });
-        let host = ploi::host(ploi::Ploi::new(self.client("ploi", gate), None, Redact::new(|_| Vec::new())));
-        let dns = Arc::new(Cloudflare::new(self.client("cloudflare", gate), Vec::new()));
+        let mut budgets = BTreeMap::new();
+        let mut client = |provider| {
+            let client = self.client(provider, gate);
+            budgets.insert(provider, client.budget.clone());
+            client
+        };
+        let host = ploi::host(ploi::Ploi::new(client("ploi"), None, Redact::new(|_| Vec::new())));
+        let dns = Arc::new(Cloudflare::new(client("cloudflare"), Vec::new()));
+        let git = Arc::new(GitHub::new(client("github")));
         Providers {
             hosts: [("ploi".to_owned(), host)].into(),
             dns: [("cloudflare".to_owned(), dns as _)].into(),
             databases: [("postgres".to_owned(), Arc::new(databases) as _)].into(),
             cms: visitors.clone(),
             outside: visitors,
-            git: Some(Arc::new(GitHub::new(self.client("github", gate)))),
+            git: Some(git),
+            budgets,
+            tally: Arc::default(),
         }
     }
 

@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn overview(clients: Vec<ClientView>) -> Overview {
-        Overview { clients, providers: Vec::new(), files: Vec::new(), directory: None, pause: None }
+        Overview { clients, providers: Vec::new(), calls: None, files: Vec::new(), directory: None, pause: None }
     }
 
     fn plain(lines: &[String]) -> String {

@@ -17,7 +17,7 @@ use crate::provider::RecordOutcome;
 use crate::provider::cloudflare::Account;
 use crate::provider::cloudflare::wire::{RecordJson, as_shown, create_body, not_applied, objection, patch_body};
 use crate::provider::error::{ErrorClass, ProviderError};
-use crate::provider::http::budget::{Lane, current_lane, in_lane};
+use crate::provider::http::lane::{Lane, current_lane, in_lane};
 use crate::resource::mark::Mark;
 use crate::resource::name::ZoneId;
 use crate::resource::record::{RecordChange, Zone};

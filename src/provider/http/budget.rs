@@ -5,14 +5,15 @@
 //! contracts/cloudflare.md 1.10).
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
+
+use crate::provider::http::lane::{LANES, Lane, LaneInForce};
 
 /// Longest time for which an account is closed: a longer `Retry-After` is taken for nonsense (reliability.md B6).
 pub const CLOSED_MAX: Duration = Duration::from_secs(3600);
@@ -22,64 +23,29 @@ pub const CLOSED_MIN: Duration = Duration::from_secs(1);
 const ARRIVAL_MAX: Duration = Duration::from_secs(2);
 /// A call that has waited this part of the window may take what is kept for the lanes above: nothing starves, little is wasted.
 const AGED_DIVISOR: u32 = 4;
+const NANOS_A_MILLI: u128 = 1_000_000;
 /// One call of a lane weighs this, divided by the lane's share in percent.
 const SHARE_UNIT: u64 = 1_000_000;
 
-/// Who wants to call; earlier lanes go first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Lane {
-    /// Ownership read again before a write, deletions that were begun.
-    Safety,
-    /// What a person changed.
-    People,
-    /// Asking how far an asynchronous operation is.
-    Polling,
-    /// Looking for drift, audits.
-    Drift,
-}
-
-/// All lanes, in their order.
-pub const LANES: [Lane; 4] = [Lane::Safety, Lane::People, Lane::Polling, Lane::Drift];
-
-impl Lane {
-    /// Share of the window, in percent, that a waiting lane gets whatever the others want (reliability.md R8).
-    fn floor_percent(self) -> u32 {
-        match self {
-            Lane::Safety => 15,
-            Lane::People => 45,
-            Lane::Polling => 25,
-            Lane::Drift => 15,
-        }
-    }
-
-    /// How full the window may be, in percent, for a call of this lane to start: the rest is kept for the lanes above, so
-    /// that a safety read need not wait for a whole window behind a burst.
-    fn ceiling_percent(self) -> u32 {
-        match self {
-            Lane::Safety => 100,
-            Lane::People => 95,
-            Lane::Polling => 90,
-            Lane::Drift => 85,
-        }
-    }
-
-    fn index(self) -> usize {
-        self as usize
+/// Share of the window, in percent, that a waiting lane gets whatever the others want (reliability.md R8).
+fn floor_percent(lane: Lane) -> u32 {
+    match lane {
+        Lane::Safety => 15,
+        Lane::People => 45,
+        Lane::Polling => 25,
+        Lane::Drift => 15,
     }
 }
 
-tokio::task_local! {
-    static LANE: Lane;
-}
-
-/// Runs a future whose calls use this lane. Tasks spawned inside do not inherit it.
-pub async fn in_lane<F: Future>(lane: Lane, future: F) -> F::Output {
-    LANE.scope(lane, future).await
-}
-
-/// The lane in force; [`Lane::People`] where none was set.
-pub fn current_lane() -> Lane {
-    LANE.try_with(|lane| *lane).unwrap_or(Lane::People)
+/// How full the window may be, in percent, for a call of this lane to start: the rest is kept for the lanes above, so
+/// that a safety read need not wait for a whole window behind a burst.
+fn ceiling_percent(lane: Lane) -> u32 {
+    match lane {
+        Lane::Safety => 100,
+        Lane::People => 95,
+        Lane::Polling => 90,
+        Lane::Drift => 85,
+    }
 }
 
 /// What an account's budget looks like at an instant: for status, and for the state, so that a restart does not forget.
@@ -95,8 +61,10 @@ pub struct BudgetState {
     pub resets_in: Duration,
     /// Time until anybody may call again; zero when open.
     pub closed_for: Duration,
-    /// Calls since the start of this process.
-    pub calls: u64,
+    /// Calls whose slots are taken: in how many milliseconds they come free, and how many.
+    pub used: Vec<(u64, u32)>,
+    /// Calls that may have left since this was noted, without being among those.
+    pub reserved: u32,
 }
 
 /// The account is closed for everybody for this long.
@@ -130,7 +98,10 @@ struct Inner {
     in_flight: [u32; LANES.len()],
     waiting: [VecDeque<Waiter>; LANES.len()],
     closed_until: Option<Instant>,
-    calls: [u64; LANES.len()],
+    /// Calls that may still leave before somebody notes them; `None`: nobody notes any.
+    reserved: Option<u32>,
+    /// Wakes who notes them.
+    news: Arc<Notify>,
     /// Calls of each lane, weighed with the inverse of its share.
     served: [u64; LANES.len()],
     /// What the lane that was served last had before: where a lane that was quiet joins in.
@@ -174,45 +145,59 @@ impl Budget {
                 in_flight: [0; LANES.len()],
                 waiting: Default::default(),
                 closed_until: None,
-                calls: [0; LANES.len()],
+                reserved: None,
+                news: Arc::default(),
                 served: [0; LANES.len()],
                 progress: 0,
             })),
         }
     }
 
-    /// Waits for a slot in the lane in force ([`in_lane`]). An account that is closed fails at once, also for those who
-    /// wait already: nobody sleeps through a block, the caller comes back when it is over.
+    /// Waits for a slot in the lane in force ([`crate::provider::http::lane::in_lane`]); goes over to a more urgent one as
+    /// soon as that is in force. An account that is closed fails at once, also for those who wait already: nobody sleeps
+    /// through a block, the caller comes back when it is over.
     pub async fn acquire(&self) -> Result<Permit, Closed> {
-        let lane = current_lane();
-        let (sender, mut receiver) = oneshot::channel();
+        let mut wanted = LaneInForce::here();
+        let since = Instant::now();
+        loop {
+            let lane = wanted.now();
+            let mut receiver = self.queue(lane, since);
+            loop {
+                let next = self.inner.lock().next_change();
+                tokio::select! {
+                    biased;
+                    answer = &mut receiver => {
+                        // The sender lives in the queue until it answers, so a lost one can only mean a budget that is gone.
+                        let mut permit = answer.unwrap_or(Err(Closed { after: CLOSED_MIN }))?;
+                        permit.delivered = true;
+                        return Ok(permit);
+                    }
+                    () = wanted.above(lane) => break,
+                    () = tokio::time::sleep_until(next) => self.with_dispatch(|_| ()),
+                }
+            }
+        }
+    }
+
+    fn queue(&self, lane: Lane, since: Instant) -> oneshot::Receiver<Result<Permit, Closed>> {
+        let (answer, receiver) = oneshot::channel();
         self.with_dispatch(|inner| {
             if inner.waiting[lane.index()].is_empty() {
                 // What a lane did not use while nobody waited in it is not owed to it.
                 inner.served[lane.index()] = inner.served[lane.index()].max(inner.progress);
             }
-            inner.waiting[lane.index()].push_back(Waiter { since: Instant::now(), answer: sender });
+            inner.waiting[lane.index()].push_back(Waiter { since, answer });
         });
-        loop {
-            let next = self.inner.lock().next_change();
-            tokio::select! {
-                biased;
-                answer = &mut receiver => {
-                    // The sender lives in the queue until it answers, so a lost one can only mean a budget that is gone.
-                    let mut permit = answer.unwrap_or(Err(Closed { after: CLOSED_MIN }))?;
-                    permit.delivered = true;
-                    self.inner.lock().calls[lane.index()] += 1;
-                    return Ok(permit);
-                }
-                () = tokio::time::sleep_until(next) => self.with_dispatch(|_| ()),
-            }
-        }
+        receiver
     }
 
     /// Closes the account for everyone, for between [`CLOSED_MIN`] and [`CLOSED_MAX`]. Never shortens a block.
     pub fn close_for(&self, duration: Duration) {
         let until = Instant::now() + duration.clamp(CLOSED_MIN, CLOSED_MAX);
-        self.with_dispatch(|inner| inner.closed_until = Some(inner.closed_until.map_or(until, |old| old.max(until))));
+        self.with_dispatch(|inner| {
+            inner.closed_until = Some(inner.closed_until.map_or(until, |old| old.max(until)));
+            inner.news.notify_one();
+        });
     }
 
     /// Learns a limit that the provider states; only ever downwards, so that the configured number stays the most.
@@ -240,11 +225,9 @@ impl Budget {
             inner.expire(now);
             let theirs = inner.limit.saturating_sub(remaining);
             let unseen = theirs.saturating_sub(inner.taken());
-            let left = resets_in.unwrap_or(inner.window).min(inner.window);
-            let at = now.checked_sub(inner.window.saturating_sub(left)).unwrap_or(now);
-            let place = inner.used.partition_point(|s| s.at <= at);
-            for _ in 0..unseen {
-                inner.used.insert(place, Slot { at, lane: None });
+            inner.take(unseen, resets_in.unwrap_or(inner.window), now);
+            if unseen > 0 {
+                inner.news.notify_one();
             }
         });
     }
@@ -254,33 +237,51 @@ impl Budget {
         let mut inner = self.inner.lock();
         let now = Instant::now();
         inner.expire(now);
-        let newest = inner.used.back().map_or(Duration::ZERO, |s| (s.at + inner.window).saturating_duration_since(now));
-        let busy = inner.in_flight.iter().any(|n| *n > 0);
+        let used = inner.used_until(now);
         BudgetState {
             limit: inner.limit,
             window: inner.window,
             remaining: inner.limit.saturating_sub(inner.taken()),
-            resets_in: if busy { inner.window } else { newest },
+            resets_in: used.last().map_or(Duration::ZERO, |(ahead, _)| Duration::from_millis(*ahead)),
             closed_for: inner.closed_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)),
-            calls: inner.calls.iter().sum(),
+            used,
+            reserved: inner.reserved.unwrap_or(0),
         }
     }
 
-    /// Calls of one lane since the start of this process.
-    pub fn calls_in(&self, lane: Lane) -> u64 {
-        self.inner.lock().calls[lane.index()]
+    /// From now on only so many calls leave until this is said again: whoever notes calls counts them beforehand, so that
+    /// a killed process leaves none uncounted. `None`: calls leave unnoted.
+    pub fn reserve(&self, calls: Option<u32>) {
+        self.with_dispatch(|inner| inner.reserved = calls);
     }
 
-    /// Takes a snapshot of an earlier process over; `age` is the time since it was taken. What was used then counts until
-    /// its reset, a block goes on; a learned limit is not kept, because the account may have another plan now.
+    /// Resolves when a call waits for a reservation alone, others turned out to use the account, or it was closed.
+    pub async fn news(&self) {
+        let news = self.inner.lock().news.clone();
+        news.notified().await;
+    }
+
+    /// Whether a call waits.
+    pub fn is_waited_for(&self) -> bool {
+        self.inner.lock().waiting.iter().flatten().any(|waiter| !waiter.answer.is_closed())
+    }
+
+    /// Takes a snapshot of an earlier process over, before anything was called; `age` is the time since it was taken. What
+    /// was used then counts until it comes free, what was reserved for a window from now, a block goes on; a learned limit
+    /// is not kept, because the account may have another plan now.
     pub fn restore(&self, snapshot: &BudgetState, age: Duration) {
-        let resets_in = snapshot.resets_in.saturating_sub(age);
+        self.with_dispatch(|inner| {
+            let now = Instant::now();
+            inner.expire(now);
+            if inner.taken() > 0 {
+                return;
+            }
+            for (ahead, calls) in &snapshot.used {
+                inner.take(*calls, Duration::from_millis(*ahead).saturating_sub(age), now);
+            }
+            inner.take(snapshot.reserved, inner.window, now);
+        });
         let closed_for = snapshot.closed_for.saturating_sub(age).min(CLOSED_MAX);
-        if !resets_in.is_zero() {
-            let used = snapshot.limit.saturating_sub(snapshot.remaining);
-            let limit = self.inner.lock().limit;
-            self.learn_remaining(limit.saturating_sub(used), Some(resets_in));
-        }
         if !closed_for.is_zero() {
             self.close_for(closed_for);
         }
@@ -304,6 +305,35 @@ impl Inner {
             }
             self.used.pop_front();
         }
+    }
+
+    /// Takes slots that come free after `left`.
+    fn take(&mut self, calls: u32, left: Duration, now: Instant) {
+        if left.is_zero() {
+            return;
+        }
+        let at = now.checked_sub(self.window.saturating_sub(left)).unwrap_or(now);
+        let place = self.used.partition_point(|s| s.at <= at);
+        for _ in 0..calls {
+            self.used.insert(place, Slot { at, lane: None });
+        }
+    }
+
+    /// What is taken, by the milliseconds until it comes free. A call under way may arrive only now.
+    fn used_until(&self, now: Instant) -> Vec<(u64, u32)> {
+        let ahead = |at: Instant| {
+            let wait = (at + self.window).saturating_duration_since(now).as_nanos();
+            u64::try_from(wait.div_ceil(NANOS_A_MILLI)).unwrap_or(u64::MAX)
+        };
+        let under_way = self.in_flight.iter().flat_map(|calls| (0..*calls).map(|_| now));
+        let mut used: Vec<(u64, u32)> = Vec::new();
+        for at in self.used.iter().map(|slot| ahead(slot.at)).chain(under_way.map(ahead)) {
+            match used.last_mut() {
+                Some((last, calls)) if *last == at => *calls += 1,
+                _ => used.push((at, 1)),
+            }
+        }
+        used
     }
 
     /// Slots that are not free.
@@ -330,9 +360,9 @@ impl Inner {
         let may_start = |lane: &Lane| {
             let Some(first) = self.waiting[lane.index()].front() else { return false };
             let is_aged = now.duration_since(first.since) >= self.window / AGED_DIVISOR;
-            let is_short = self.taken_by(*lane) < self.share(lane.floor_percent());
-            let percent = if is_short { Lane::People.ceiling_percent() } else { 0 };
-            is_aged || taken < self.share(lane.ceiling_percent().max(percent))
+            let is_short = self.taken_by(*lane) < self.share(floor_percent(*lane));
+            let percent = if is_short { ceiling_percent(Lane::People) } else { 0 };
+            is_aged || taken < self.share(ceiling_percent(*lane).max(percent))
         };
         LANES.into_iter().filter(may_start).min_by_key(|lane| (self.served[lane.index()], *lane))
     }
@@ -358,10 +388,15 @@ impl Inner {
                 }
             }
             let Some(lane) = self.next_lane(now) else { break };
+            if self.reserved == Some(0) {
+                self.news.notify_one();
+                break;
+            }
             let Some(waiter) = self.waiting[lane.index()].pop_front() else { break };
             self.in_flight[lane.index()] += 1;
+            self.reserved = self.reserved.map(|calls| calls - 1);
             self.progress = self.served[lane.index()];
-            self.served[lane.index()] += SHARE_UNIT / u64::from(lane.floor_percent());
+            self.served[lane.index()] += SHARE_UNIT / u64::from(floor_percent(lane));
             let permit = Permit { inner: shared.clone(), lane, started: now, delivered: false };
             refused.extend(waiter.answer.send(Ok(permit)).err());
         }

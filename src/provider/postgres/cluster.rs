@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use postgres_protocol::password::scram_sha_256;
@@ -126,7 +127,7 @@ impl Cluster {
     async fn make_admin(&self) -> Answer<()> {
         let settings = PostgresSettings { url: self.superuser_url(), site_host: None, site_parameters: None, ca: None };
         let address = Address::parse(&settings).map_err(|clause| failed(ErrorClass::Invalid(clause)))?;
-        let session = Session::open(&address.config, None, "connect to the throw-away server").await?;
+        let session = Session::open(&address.config, None, &Arc::default(), "connect to the throw-away server").await?;
         let admin = Identifier::new(&SqlName::trusted(ADMIN)).map_err(failed)?;
         let verifier = Literal::new(&scram_sha_256(self.admin_password.expose().as_bytes()));
         session.run(&sql::create_admin(&admin, &verifier)).await.map(|_| ())

@@ -14,6 +14,7 @@ mod tls;
 mod tools;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -26,6 +27,7 @@ pub use sql::{Effect, Identifier, Literal, Statement};
 pub use tls::SslMode;
 
 use crate::provider::error::{ErrorClass, ProviderError};
+use crate::provider::tally::Tally;
 use crate::provider::{Answer, Databases, DropPermit};
 use crate::resource::database::{Catalog, Database, DatabaseState};
 use crate::resource::name::SqlName;
@@ -62,6 +64,7 @@ pub struct Rights {
 pub struct Postgres {
     address: Address,
     tls: Option<MakeRustlsConnect>,
+    tally: Arc<Tally>,
     reader: Lane,
     writer: Lane,
 }
@@ -70,11 +73,16 @@ impl Postgres {
     /// Reads the settings; connects only when it is asked something. Fails with `Invalid` and a clause that shows nothing
     /// of the address.
     pub fn new(settings: &PostgresSettings) -> Answer<Postgres> {
+        Postgres::counted(settings, Arc::default())
+    }
+
+    /// The same, counting its statements together with others' calls.
+    pub fn counted(settings: &PostgresSettings, tally: Arc<Tally>) -> Answer<Postgres> {
         let failed = |clause| ProviderError::new(PROVIDER, "read the settings", ErrorClass::Invalid(clause));
         let address = Address::parse(settings).map_err(failed)?;
         let tls = tls::connector(address.ssl_mode, address.root.as_ref()).map_err(failed)?;
-        let lane = || Lane::new(address.config.clone(), tls.clone());
-        Ok(Postgres { reader: lane(), writer: lane(), tls, address })
+        let lane = || Lane::new(address.config.clone(), tls.clone(), tally.clone());
+        Ok(Postgres { reader: lane(), writer: lane(), tls, tally, address })
     }
 
     /// What stands under a client's names, in one statement.
@@ -123,7 +131,7 @@ impl Postgres {
     async fn enter_client_database(&self, database: &Database) -> Answer<Session> {
         let mut config = self.address.config.clone();
         config.dbname(database.name.as_str());
-        Session::open(&config, self.tls.as_ref(), &format!("connect to {}", database.name)).await
+        Session::open(&config, self.tls.as_ref(), &self.tally, &format!("connect to {}", database.name)).await
     }
 
     /// Everything up to the mark `ready`, over what is found now.
@@ -288,7 +296,7 @@ impl Databases for Postgres {
         let mut config = self.address.config.clone();
         config.dbname(database.name.as_str()).user(database.login.as_str()).password(password.expose());
         let call = format!("log in as {}", database.login);
-        let session = match Session::open(&config, self.tls.as_ref(), &call).await {
+        let session = match Session::open(&config, self.tls.as_ref(), &self.tally, &call).await {
             Ok(session) => session,
             Err(error) => {
                 return match error.class {

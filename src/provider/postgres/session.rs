@@ -1,5 +1,6 @@
 //! One session with the server: opened late, remade when it broke, every statement with a deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
@@ -12,6 +13,7 @@ use crate::provider::error::{ErrorClass, ProviderError};
 use crate::provider::postgres::PROVIDER;
 use crate::provider::postgres::sql::{Effect, Statement};
 use crate::provider::postgres::sqlstate;
+use crate::provider::tally::Tally;
 
 /// How long opening a session may take, TLS and SCRAM included.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -22,13 +24,19 @@ pub(super) type Rows = Vec<Vec<Option<String>>>;
 /// An open session; ends when dropped.
 pub(super) struct Session {
     client: Client,
+    tally: Arc<Tally>,
 }
 
 impl Session {
     /// Opens one. Nothing is changed by it, whatever the outcome.
-    pub async fn open(config: &Config, tls: Option<&MakeRustlsConnect>, call: &str) -> Answer<Session> {
+    pub async fn open(
+        config: &Config,
+        tls: Option<&MakeRustlsConnect>,
+        tally: &Arc<Tally>,
+        call: &str,
+    ) -> Answer<Session> {
         match timeout(CONNECT_DEADLINE, Self::dial(config, tls)).await {
-            Ok(Ok(session)) => Ok(session),
+            Ok(Ok(client)) => Ok(Session { client, tally: tally.clone() }),
             Ok(Err(error)) => Err(sqlstate::of_connection(call, &error)),
             Err(_) => {
                 let clause = format!("no session within {}", humantime::format_duration(CONNECT_DEADLINE));
@@ -37,26 +45,26 @@ impl Session {
         }
     }
 
-    async fn dial(config: &Config, tls: Option<&MakeRustlsConnect>) -> Result<Session, tokio_postgres::Error> {
+    async fn dial(config: &Config, tls: Option<&MakeRustlsConnect>) -> Result<Client, tokio_postgres::Error> {
         // The task of a connection ends with its client; its error reaches whoever waits for an answer.
-        let client = match tls {
+        match tls {
             None => {
                 let (client, connection) = config.connect(NoTls).await?;
                 tokio::spawn(connection);
-                client
+                Ok(client)
             }
             Some(tls) => {
                 let (client, connection) = config.connect(tls.clone()).await?;
                 tokio::spawn(connection);
-                client
+                Ok(client)
             }
-        };
-        Ok(Session { client })
+        }
     }
 
     /// Sends one statement and waits for its answer, at most its deadline.
     pub async fn run(&self, statement: &Statement) -> Answer<Rows> {
         let deadline = statement.deadline();
+        self.tally.count();
         let messages = match timeout(deadline, self.client.simple_query(statement.text())).await {
             Ok(Ok(messages)) => messages,
             Ok(Err(error)) => return Err(sqlstate::of_statement(statement, &error)),
@@ -84,13 +92,14 @@ impl Session {
 pub(super) struct Lane {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    tally: Arc<Tally>,
     session: Mutex<Option<Session>>,
 }
 
 impl Lane {
     /// A lane to the maintenance database.
-    pub fn new(config: Config, tls: Option<MakeRustlsConnect>) -> Lane {
-        Lane { config, tls, session: Mutex::new(None) }
+    pub fn new(config: Config, tls: Option<MakeRustlsConnect>, tally: Arc<Tally>) -> Lane {
+        Lane { config, tls, tally, session: Mutex::new(None) }
     }
 
     /// Waits for its turn.
@@ -124,7 +133,10 @@ impl Turn<'_> {
         let usable = self.session.take().filter(|session| !session.is_over());
         let session = match usable {
             Some(session) => session,
-            None => Session::open(&self.lane.config, self.lane.tls.as_ref(), "connect").await?,
+            None => {
+                let Lane { config, tls, tally, .. } = self.lane;
+                Session::open(config, tls.as_ref(), tally, "connect").await?
+            }
         };
         let answer = session.run(statement).await;
         let broken =
