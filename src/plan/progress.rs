@@ -12,8 +12,9 @@ use crate::plan::draft::{Policy, growing, later};
 use crate::resource::certificate::{Certificate, CertificateStatus};
 use crate::resource::kind::ResourceKind;
 use crate::resource::observed::Observed;
-use crate::resource::owned::{Attempt, CertificateOrder, Intent, MarkState, Owned, OwnedResource, ProcessState};
+use crate::resource::owned::{Attempt, CertificateOrder, MarkState, Owned, OwnedResource, ProcessState};
 use crate::resource::reading::{Live, Reading, Seen};
+use crate::resource::record::Record;
 use crate::resource::release::{FailedDeploy, InFlight, Released};
 use crate::resource::site::{Purpose, RunState, SiteStatus};
 
@@ -340,21 +341,48 @@ fn absorb_records(owned: &mut Owned, observed: &Observed, policy: &Policy, now: 
 }
 
 fn absorb_removal(owned: &mut Owned, observed: &Observed, policy: &Policy, now: Timestamp, told: &mut Vec<Told>) {
-    let mark = owned.mark.clone();
-    let site = owned.first(ResourceKind::Site).cloned();
-    let asked_for = |intent: &Intent| intent.kind == ResourceKind::Site && later(intent.at, policy.settle) > now;
-    let may_still_come = owned.intents.iter().any(asked_for);
+    let site_is_gone = site_is_gone(owned, observed, policy, now);
+    let addresses_are_gone = addresses_are_gone(owned, observed, policy, now);
     let Some(removal) = owned.removal.as_mut() else { return };
-    if let Reading::Known(records) = &observed.records
-        && removal.records_gone_at.is_none()
-        && !records.iter().any(|(_, live)| live.value.kind.is_address() && live.mark.as_ref() == Some(&mark))
-    {
-        removal.records_gone_at = Some(now);
+    match addresses_are_gone {
+        Some(true) => {
+            removal.records_gone_at.get_or_insert(now);
+        }
+        Some(false) => removal.records_gone_at = None,
+        None => {}
     }
-    let due = site.as_ref().is_none_or(|site| site.since < now) && !may_still_come;
-    if removal.site_gone_at.is_none() && due && matches!(observed.site, Reading::Known(None)) {
+    if removal.site_gone_at.is_none() && site_is_gone {
         removal.site_gone_at = Some(now);
         owned.resources.retain(|r| !matches!(r.kind, ResourceKind::Site | ResourceKind::Certificate));
         told.push(Told { reason: "SiteGone", message: "the site is gone".into(), warning: false });
+    }
+}
+
+/// Whether a complete listing shows no address of this client, and no record that it made or asked for can still appear.
+fn addresses_are_gone(owned: &Owned, observed: &Observed, policy: &Policy, now: Timestamp) -> Option<bool> {
+    let records = observed.records.known()?;
+    let is_ours = |live: &Live<Record>| live.value.kind.is_address() && live.mark.as_ref() == Some(&owned.mark);
+    let is_unseen = |known: &&OwnedResource| {
+        known.kind == ResourceKind::Record && !records.iter().any(|(_, live)| live.id == known.id)
+    };
+    let made = owned.resources.iter().filter(is_unseen).map(|known| known.since);
+    let asked_for = owned.intents.iter().filter(|intent| intent.kind == ResourceKind::Record).map(|intent| intent.at);
+    let may_still_come = made.chain(asked_for).any(|at| later(at, policy.settle) > now);
+    Some(!may_still_come && !records.iter().any(|(_, live)| is_ours(live)))
+}
+
+/// Whether a complete listing shows no site of this client, and none that it made or asked for can still appear.
+/// Somebody else's site under its domain is not its own.
+fn site_is_gone(owned: &Owned, observed: &Observed, policy: &Policy, now: Timestamp) -> bool {
+    let Reading::Known(listed) = &observed.site else { return false };
+    let has_settled = |at| later(at, policy.settle) <= now;
+    let known = owned.first(ResourceKind::Site);
+    let asked_for = owned.intents.iter().find(|intent| intent.kind == ResourceKind::Site);
+    match listed {
+        Some(live) if known.is_some_and(|known| known.id == live.id) => false,
+        Some(_) if asked_for.is_some() => false,
+        _ => {
+            known.is_none_or(|known| has_settled(known.since)) && asked_for.is_none_or(|intent| has_settled(intent.at))
+        }
     }
 }

@@ -409,7 +409,9 @@ pub fn plan_suspended(input: &Input<'_>, draft: &mut Draft<'_>) {
             return;
         }
     }
-    if wanted.pieces.contains(&Piece::Process) && process::stop(input, draft, wanted) == Stage::NotYet {
+    if wanted.pieces.contains(&Piece::Process)
+        && process::end(input, draft, wanted, Purpose::StopProcess) == Stage::NotYet
+    {
         return;
     }
     draft.settle(ResourceKind::Site, "Suspended", "suspended on purpose; nothing is deleted");
