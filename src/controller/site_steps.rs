@@ -215,13 +215,20 @@ impl SiteSteps<'_> {
                 ),
             });
         }
-        self.forget_before(|details| {
-            details.repository = None;
-            details.placeholder_cleared = None;
-            details.environment = None;
-            details.vhost = None;
-        })
-        .await?;
+        // The mark may go with the environment: pending, until it was seen written again.
+        self.bench
+            .ledger
+            .update(|r| {
+                let details = &mut r.owned.details;
+                details.repository = None;
+                details.placeholder_cleared = None;
+                details.environment = None;
+                details.vhost = None;
+                for ours in r.owned.resources.iter_mut().filter(|ours| ours.kind == ResourceKind::Site) {
+                    ours.mark = MarkState::Pending;
+                }
+            })
+            .await?;
         Ok(repositories.remove_repository(site).await?)
     }
 
