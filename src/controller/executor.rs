@@ -18,7 +18,7 @@ use crate::plan::draft::{Policy, growing, later};
 use crate::provider::error::{ErrorClass, ProviderError};
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::name::RemoteId;
-use crate::resource::owned::{Attempt, MarkState, OwnedResource};
+use crate::resource::owned::{Attempt, MarkState, OwnedResource, READ_BACK};
 use crate::resource::record::{Record, RecordChange, Zone};
 use crate::store::{ClientRecord, StoreError};
 
@@ -242,7 +242,7 @@ impl Executor<'_> {
             .ledger
             .update(|record| match failure {
                 None => {
-                    if record.owned.attempts.get(&kind).is_none_or(|attempt| attempt.reason != "ReadBack") {
+                    if record.owned.attempts.get(&kind).is_none_or(|attempt| attempt.reason != READ_BACK) {
                         record.owned.attempts.remove(&kind);
                     }
                 }

@@ -27,7 +27,7 @@ use crate::resource::kind::ResourceKind;
 use crate::resource::mark::{MARK_VARIABLE, Mark};
 use crate::resource::name::{HostName, RemoteId, ServerId, SqlName, ZoneId};
 use crate::resource::observed::Observed;
-use crate::resource::owned::{Details, EnvironmentSeen, Owned, ProbeOutcome, Published};
+use crate::resource::owned::{Details, EnvironmentSeen, Owned, ProbeOutcome, Published, READ_BACK};
 use crate::resource::reading::{Live, Reading, Seen, Wanted};
 use crate::resource::record::{Record, Zone};
 use crate::resource::secret::{DigestKey, Secret, mask};
@@ -316,8 +316,12 @@ impl Observer {
         }
         let mut audits = AUDITS_A_PASS;
         let now = self.clock.now();
+        let awaited = awaited(owned, wanted, now);
         let details = &mut owned.details;
-        let mut due = |kind, at| self.is_due(&site.id, kind, at, &mut audits);
+        let mut due = |kind, at: Option<Timestamp>| {
+            let polled = awaited.contains(&kind) && at.is_none_or(|at| later(at, self.policy.deploy_poll) <= now);
+            polled || self.is_due(&site.id, kind, at, &mut audits)
+        };
         let has = |piece| wanted.pieces.contains(&piece);
         if let Some(repositories) = host
             .repositories
@@ -521,6 +525,19 @@ impl Observer {
 
 fn dns_of(desired: &Desired) -> Option<&DesiredDns> {
     desired.dns.value().and_then(Option::as_ref)
+}
+
+/// What was written and is not shown yet: it is looked for until it is, or until it is written again.
+fn awaited(owned: &Owned, wanted: &DesiredSite, now: Timestamp) -> Vec<ResourceKind> {
+    let environment = owned.details.environment.as_ref().and_then(|seen| seen.value.digest.as_ref());
+    let script = owned.details.script.as_ref().and_then(|seen| seen.value.as_ref());
+    let shown = [
+        (ResourceKind::Environment, environment == wanted.environment.value().map(|wanted| &wanted.digest)),
+        (ResourceKind::DeployScript, script == Some(&wanted.script_digest)),
+    ];
+    let holds =
+        |kind: &ResourceKind| owned.attempts.get(kind).is_some_and(|a| a.reason == READ_BACK && a.next_at > now);
+    shown.into_iter().filter(|(kind, is_shown)| !is_shown && holds(kind)).map(|(kind, _)| kind).collect()
 }
 
 fn age<T>(seen: &Option<Seen<T>>) -> Option<Timestamp> {

@@ -10,7 +10,9 @@ use crate::provider::{Host, NewSite, ScriptRun, SiteRef};
 use crate::resource::desired::{DesiredAdmin, DesiredSite};
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::{Commit, HostName, RemoteId};
-use crate::resource::owned::{AdministratorState, Attempt, CertificateOrder, Details, MarkState, OwnedResource, Run};
+use crate::resource::owned::{
+    AdministratorState, Attempt, CertificateOrder, Details, MarkState, OwnedResource, READ_BACK, Run,
+};
 use crate::resource::reading::Seen;
 use crate::resource::release::{Fingerprint, InFlight};
 use crate::resource::secret::{Digest, Secret};
@@ -266,7 +268,7 @@ impl SiteSteps<'_> {
         Attempt {
             failures: 0,
             next_at,
-            reason: "ReadBack".into(),
+            reason: READ_BACK.into(),
             message: format!(
                 "{what} was written and the host does not show it yet; it is written again at {next_at:.0} if it never does"
             ),

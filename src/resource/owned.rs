@@ -148,6 +148,9 @@ pub struct Run {
     pub started_at: Timestamp,
 }
 
+/// The reason of an attempt that did not fail: it was written, and the host does not show it yet.
+pub const READ_BACK: &str = "ReadBack";
+
 /// Failures of one kind of work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {

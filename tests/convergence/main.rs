@@ -10,6 +10,7 @@ mod converged_fleet;
 mod directory;
 mod kill_points;
 mod kills;
+mod lagging;
 mod life;
 mod one_client;
 mod one_of_everything;
