@@ -316,7 +316,7 @@ impl Observer {
         }
         let mut audits = AUDITS_A_PASS;
         let now = self.clock.now();
-        let awaited = awaited(owned, wanted, now);
+        let awaited = awaited(owned, wanted);
         let details = &mut owned.details;
         let mut due = |kind, at: Option<Timestamp>| {
             let polled = awaited.contains(&kind) && at.is_none_or(|at| later(at, self.policy.deploy_poll) <= now);
@@ -527,16 +527,15 @@ fn dns_of(desired: &Desired) -> Option<&DesiredDns> {
     desired.dns.value().and_then(Option::as_ref)
 }
 
-/// What was written and is not shown yet: it is looked for until it is, or until it is written again.
-fn awaited(owned: &Owned, wanted: &DesiredSite, now: Timestamp) -> Vec<ResourceKind> {
+/// What was written and is not shown yet: it is looked for before it is written again.
+fn awaited(owned: &Owned, wanted: &DesiredSite) -> Vec<ResourceKind> {
     let environment = owned.details.environment.as_ref().and_then(|seen| seen.value.digest.as_ref());
     let script = owned.details.script.as_ref().and_then(|seen| seen.value.as_ref());
     let shown = [
         (ResourceKind::Environment, environment == wanted.environment.value().map(|wanted| &wanted.digest)),
         (ResourceKind::DeployScript, script == Some(&wanted.script_digest)),
     ];
-    let holds =
-        |kind: &ResourceKind| owned.attempts.get(kind).is_some_and(|a| a.reason == READ_BACK && a.next_at > now);
+    let holds = |kind: &ResourceKind| owned.attempts.get(kind).is_some_and(|attempt| attempt.reason == READ_BACK);
     shown.into_iter().filter(|(kind, is_shown)| !is_shown && holds(kind)).map(|(kind, _)| kind).collect()
 }
 

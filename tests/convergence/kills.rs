@@ -1,5 +1,5 @@
 //! A pulled plug at every write: the daemon dies before it, after it, or loses the answer, and still there is one of
-//! everything in the end, and nobody else's thing was touched. Listings and reads lag all the while.
+//! everything in the end, and nobody else's thing was touched. Listings and reads lag.
 //!
 //! A first life of each course without faults learns the writes of each phase. Each further life meets at most one fault
 //! in each phase. `SITEWRIGHT_KILLS=all` meets every write in every way; `SITEWRIGHT_KILL=provision:7:after` (several with
