@@ -17,6 +17,7 @@ use crate::controller::listings::{CatalogListing, RecordListing, SiteListing};
 use crate::controller::providers::Providers;
 use crate::controller::servers::{Pace, Servers};
 use crate::controller::shared::{Shared, doubt};
+use crate::plan::dns::{zone_in, zone_of};
 use crate::plan::draft::{Policy, growing, later};
 use crate::provider::error::{ErrorClass, ProviderError};
 use crate::provider::{Host, SiteRef};
@@ -196,14 +197,13 @@ impl Observer {
             .filter_map(|r| r.name.split_once(' '))
             .map(|(_, name)| name)
             .collect();
-        let concerned: BTreeSet<&ZoneId> = names
-            .iter()
-            .chain(&old)
-            .filter_map(|name| crate::plan::dns::zone_of(zones, name))
-            .map(|zone| &zone.id)
-            .collect();
+        let concerned: BTreeSet<&ZoneId> =
+            names.iter().chain(&old).filter_map(|name| zone_of(zones, name)).map(|zone| &zone.id).collect();
+        // Where an answer was lost it is looked, whatever the file says by now.
+        let asked = owned.intents.iter().filter(|i| i.kind == ResourceKind::Record).map(|i| zone_in(&i.key));
+        let asked: BTreeSet<&str> = asked.collect();
         let mut found = Vec::new();
-        for zone in zones.iter().filter(|zone| concerned.contains(&zone.id)) {
+        for zone in zones.iter().filter(|zone| concerned.contains(&zone.id) || asked.contains(zone.id.as_str())) {
             let read = || async { dns.records(zone).await.map(|records| Arc::new(RecordListing::new(records))) };
             match self.records.get(&zone.id, fresh, &self.clock, read).await {
                 Reading::Known(all) => {

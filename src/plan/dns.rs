@@ -261,6 +261,11 @@ pub fn key_text(zone: &Zone, record: &Record) -> String {
     }
 }
 
+/// The zone in such a text.
+pub fn zone_in(key: &str) -> &str {
+    key.split(' ').next().unwrap_or_default()
+}
+
 fn record_changes(from: &Record, to: &Record) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     let mut note = |path: &str, from: String, to: String| {

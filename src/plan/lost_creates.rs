@@ -19,8 +19,7 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
     for intent in &input.owned.intents {
         let looked = match intent.kind {
             ResourceKind::Site => plan_site(input, draft, intent),
-            // A record carries its mark from the start: once a listing shows it, it is deleted and its intent is closed.
-            ResourceKind::Record => settle(input, draft, intent),
+            ResourceKind::Record => plan_record(input, draft, intent),
             ResourceKind::Database | ResourceKind::Role => plan_database(input, draft, intent),
             _ => Stage::Done,
         };
@@ -42,6 +41,17 @@ fn plan_site(input: &Input<'_>, draft: &mut Draft<'_>, intent: &Intent) -> Stage
         }
         Reading::Known(_) => settle(input, draft, intent),
     }
+}
+
+/// A record carries its mark from the start: once a listing shows it, it goes like the others. Its intent ends with that, or
+/// with the settle time; one that is older stands for a zone that nobody could look at.
+fn plan_record(input: &Input<'_>, draft: &mut Draft<'_>, intent: &Intent) -> Stage {
+    if settle(input, draft, intent) == Stage::NotYet {
+        return Stage::NotYet;
+    }
+    let mut resource = client_ref(input, ResourceKind::Record);
+    resource.name.clone_from(&intent.key);
+    draft.unknown(resource, "its zone is not among those that the credential sees")
 }
 
 /// A database or login of which only a part came about, without its mark perhaps, is completed: then it can go, or be kept.

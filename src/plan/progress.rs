@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::plan::dns::key_text;
+use crate::plan::dns::{key_text, zone_in};
 use crate::plan::draft::{Policy, growing, later};
 use crate::resource::certificate::{Certificate, CertificateStatus};
 use crate::resource::kind::ResourceKind;
 use crate::resource::observed::Observed;
-use crate::resource::owned::{Attempt, CertificateOrder, MarkState, Owned, OwnedResource, ProcessState};
+use crate::resource::owned::{Attempt, CertificateOrder, Intent, MarkState, Owned, OwnedResource, ProcessState};
 use crate::resource::reading::{Live, Reading, Seen};
 use crate::resource::record::Record;
 use crate::resource::release::{FailedDeploy, InFlight, Released};
@@ -121,11 +121,13 @@ fn run_kind(purpose: Purpose) -> ResourceKind {
     }
 }
 
-/// An installation is asynchronous and fails silently: the repository is there, or it is not after the settle time.
+/// An installation is asynchronous and fails silently: a repository is there, or none is after the settle time.
 fn absorb_repository(owned: &mut Owned, observed: &Observed, policy: &Policy, now: Timestamp, told: &mut Vec<Told>) {
-    let Some(intent) = owned.intents.iter().find(|i| i.kind == ResourceKind::Repository).cloned() else { return };
+    let orders = owned.intents.iter().filter(|i| i.kind == ResourceKind::Repository);
+    let Some(intent) = orders.max_by_key(|intent| intent.at).cloned() else { return };
     match &observed.repository {
-        Reading::Known(Some(found)) if found.slug.as_str() == intent.key => {
+        // There is only one at a time: whatever came, no other order can come any more.
+        Reading::Known(Some(_)) => {
             owned.intents.retain(|i| i.kind != ResourceKind::Repository);
             owned.attempts.remove(&ResourceKind::Repository);
         }
@@ -326,15 +328,21 @@ fn certificate_failed(owned: &mut Owned, order: &CertificateOrder, now: Timestam
     );
 }
 
-/// A record that shows our mark ends the intent for its key; one that no listing shows any more is forgotten.
+/// A record that shows our mark ends the intent for its key, and so does the settle time in a zone that was looked at; a
+/// record that no listing shows any more is forgotten.
 fn absorb_records(owned: &mut Owned, observed: &Observed, policy: &Policy, now: Timestamp) {
-    let Reading::Known(records) = &observed.records else { return };
+    let (Reading::Known(records), Reading::Known(zones)) = (&observed.records, &observed.zones) else { return };
     let ours: Vec<String> = records
         .iter()
         .filter(|(_, live)| live.mark.as_ref() == Some(&owned.mark))
         .map(|(zone, live)| key_text(zone, &live.value))
         .collect();
-    owned.intents.retain(|intent| intent.kind != ResourceKind::Record || !ours.contains(&intent.key));
+    let may_still_come = |intent: &Intent| {
+        later(intent.at, policy.settle) > now || !zones.iter().any(|zone| zone.id.as_str() == zone_in(&intent.key))
+    };
+    owned.intents.retain(|intent| {
+        intent.kind != ResourceKind::Record || (!ours.contains(&intent.key) && may_still_come(intent))
+    });
     let shown = |known: &OwnedResource| records.iter().any(|(_, live)| live.id == known.id);
     let is_young = |known: &OwnedResource| later(known.since, policy.settle) > now;
     owned.resources.retain(|known| known.kind != ResourceKind::Record || shown(known) || is_young(known));

@@ -1,14 +1,15 @@
-//! A client goes while the answer to one of its creates is open: nothing is forgotten before it was looked for.
+//! A client goes, or its file changes, while the answer to one of its creates is open: nothing is forgotten before it was
+//! looked for, and nothing is remembered for ever.
 
 use std::time::Duration;
 
 use sitewright::resource::database::{Catalog, DatabaseRow, DatabaseState, RoleRow};
 use sitewright::resource::kind::ResourceKind;
-use sitewright::resource::name::RemoteId;
+use sitewright::resource::name::{RemoteId, RepositorySlug};
 use sitewright::resource::owned::{MarkState, OwnedResource};
 use sitewright::resource::reading::{Reading, Wanted};
 use sitewright::resource::removal::{ReclaimPolicy, Removal};
-use sitewright::resource::site::SiteStatus;
+use sitewright::resource::site::{Repository, SiteStatus};
 
 use crate::case::{Case, a_record, at, database_comment, live, mark, row, site};
 
@@ -201,4 +202,53 @@ fn a_record_that_was_made_a_moment_ago_is_not_gone_because_a_listing_lags() {
     case.absorb();
     assert!(case.plan().is_converged(), "{:?}", case.lines());
     assert_eq!(case.owned.removal.as_ref().and_then(|r| r.records_gone_at), Some(at(1)));
+}
+
+#[test]
+fn a_lost_record_that_is_not_wanted_any_more_is_looked_for_and_then_forgotten() {
+    let mut case = Case::converged();
+    let key = "z1 TXT acme.agency.example the text before";
+    case.ask_for(ResourceKind::Record, key, at(0));
+    case.absorb();
+    assert_eq!(case.owned.intents.len(), 1, "it may still come");
+    case.now = at(1);
+    case.observed.records = Reading::unknown("the provider does not answer");
+    case.absorb();
+    assert_eq!(case.owned.intents.len(), 1, "nobody looked");
+    case.observed.records = Case::converged().observed.records;
+    case.absorb();
+    assert!(case.owned.intents.is_empty(), "{:?}", case.owned.intents);
+}
+
+#[test]
+fn a_lost_record_in_a_zone_that_is_not_seen_any_more_is_not_forgotten() {
+    let mut case = asked(ResourceKind::Record, "z2 address www.acme.example");
+    case.now = at(30 * DAY);
+    case.absorb();
+    assert_eq!(case.owned.intents.len(), 1, "no listing shows that zone");
+    assert!(!case.plan().is_converged(), "{:?}", case.lines());
+}
+
+#[test]
+fn a_lost_installation_is_waited_for_also_where_another_repository_is_wanted_by_now() {
+    let mut case = Case::converged();
+    case.observed.repository = Reading::Known(None);
+    case.ask_for(ResourceKind::Repository, "agency/old", at(0));
+    case.absorb();
+    assert!(case.actions().is_empty(), "two installations would race: {:?}", case.actions());
+    assert!(case.lines().iter().any(|l| l.contains("[Settling]")), "{:?}", case.lines());
+    let slug = |text: &str| Repository { slug: RepositorySlug::trusted(text), branch: "main".into() };
+    case.observed.repository = Reading::Known(Some(slug("agency/old")));
+    case.absorb();
+    assert!(case.owned.intents.is_empty());
+    assert_eq!(case.actions(), ["- Repository ploi/agency/cms"]);
+}
+
+#[test]
+fn whatever_is_installed_ends_every_order_of_a_repository() {
+    let mut case = Case::converged();
+    case.ask_for(ResourceKind::Repository, "agency/old", at(0));
+    case.ask_for(ResourceKind::Repository, "agency/cms", at(0));
+    case.absorb();
+    assert!(case.owned.intents.is_empty(), "{:?}", case.owned.intents);
 }
