@@ -3,7 +3,7 @@
 
 use crate::plan::both;
 use crate::plan::change::{Op, Step};
-use crate::plan::database::{PROVIDER, remembered};
+use crate::plan::database::remembered;
 use crate::plan::draft::{Draft, Input, Stage, later};
 use crate::plan::removal::client_ref;
 use crate::resource::database::{Catalog, Database, DatabaseMark};
@@ -29,14 +29,14 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
 }
 
 fn plan_site(input: &Input<'_>, draft: &mut Draft<'_>, intent: &Intent) -> Stage {
-    let mut resource = client_ref(input, ResourceKind::Site);
-    resource.name.clone_from(&intent.key);
+    let resource = asked_for(input, intent);
     let known = input.owned.resource(ResourceKind::Site, &intent.key);
     match &input.observed.site {
         Reading::Unknown { reason } => draft.unknown(resource, reason),
         Reading::Known(Some(live)) if known.is_some_and(|known| known.id == live.id) => Stage::Done,
         Reading::Known(Some(live)) if live.value.domain.as_str() == intent.key => {
             let step = Step::Adopt { id: live.id.clone(), mark: MarkState::Pending };
+            let resource = ResourceRef { id: Some(live.id.to_string()), ..resource };
             draft.act(Op::Adopt, resource, Vec::new(), "it is the one we asked for", step)
         }
         Reading::Known(_) => settle(input, draft, intent),
@@ -49,14 +49,12 @@ fn plan_record(input: &Input<'_>, draft: &mut Draft<'_>, intent: &Intent) -> Sta
     if settle(input, draft, intent) == Stage::NotYet {
         return Stage::NotYet;
     }
-    let mut resource = client_ref(input, ResourceKind::Record);
-    resource.name.clone_from(&intent.key);
-    draft.unknown(resource, "its zone is not among those that the credential sees")
+    draft.unknown(asked_for(input, intent), "its zone is not among those that the credential sees")
 }
 
 /// A database or login of which only a part came about, without its mark perhaps, is completed: then it can go, or be kept.
 fn plan_database(input: &Input<'_>, draft: &mut Draft<'_>, intent: &Intent) -> Stage {
-    let resource = ResourceRef { kind: intent.kind, provider: PROVIDER.into(), name: intent.key.clone(), id: None };
+    let resource = asked_for(input, intent);
     let catalog = match &input.observed.catalog {
         Reading::Unknown { reason } => return draft.unknown(resource, reason),
         Reading::Known(catalog) => catalog,
@@ -93,9 +91,11 @@ fn settle(input: &Input<'_>, draft: &mut Draft<'_>, intent: &Intent) -> Stage {
     if until <= input.now {
         return Stage::Done;
     }
-    let mut resource = client_ref(input, intent.kind);
-    resource.name.clone_from(&intent.key);
     let message =
         format!("a create was sent at {:.0} and its answer is not known; it is looked for until {until:.0}", intent.at);
-    draft.wait(resource, "Settling", message, Some(until))
+    draft.wait(asked_for(input, intent), "Settling", message, Some(until))
+}
+
+fn asked_for(input: &Input<'_>, intent: &Intent) -> ResourceRef {
+    ResourceRef { name: intent.key.clone(), id: None, ..client_ref(input, intent.kind) }
 }

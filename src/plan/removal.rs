@@ -1,7 +1,7 @@
 //! Taking a client down in an order that loses nothing, every step but the last reversible (design 5, decisions 26-27).
 
 use crate::plan::change::{FieldChange, Op, Step};
-use crate::plan::database::remembered;
+use crate::plan::database::{PROVIDER, remembered};
 use crate::plan::dns::record_ref;
 use crate::plan::draft::{Draft, Input, Stage, later};
 use crate::plan::{lost_creates, process};
@@ -50,9 +50,20 @@ pub(in crate::plan) fn client_ref(input: &Input<'_>, kind: ResourceKind) -> Reso
     let known = input.owned.first(kind);
     ResourceRef {
         kind,
-        provider: known.map_or_else(|| "host".into(), |k| k.provider.clone()),
+        provider: known.map_or_else(|| provider_of(input, kind), |k| k.provider.clone()),
         name: known.map_or_else(|| input.desired.client.to_string(), |k| k.name.clone()),
         id: known.map(|k| k.id.to_string()),
+    }
+}
+
+/// Where a thing of this kind would be; a word for people where the settings name nobody any more.
+fn provider_of(input: &Input<'_>, kind: ResourceKind) -> String {
+    let site = input.desired.site.value().map(|site| &site.provider);
+    let dns = input.desired.dns.value().and_then(Option::as_ref).map(|dns| &dns.provider);
+    match kind {
+        ResourceKind::Record => dns.map_or_else(|| "dns".into(), String::clone),
+        ResourceKind::Database | ResourceKind::Role => PROVIDER.into(),
+        _ => site.map_or_else(|| "host".into(), String::clone),
     }
 }
 
@@ -75,7 +86,7 @@ fn delete_records(
     let records = match &input.observed.records {
         Reading::Known(records) => records,
         Reading::Unknown { reason } => {
-            return draft.unknown(record_ref("dns", input.desired.client.as_str(), None), reason);
+            return draft.unknown(client_ref(input, ResourceKind::Record), reason);
         }
     };
     let provider = client_ref(input, ResourceKind::Record).provider;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -130,6 +131,8 @@ pub type Slot = Arc<Mutex<Option<Daemon>>>;
 pub struct Trigger {
     state: Mutex<State>,
     pub daemon: Slot,
+    /// Whether no provider answers a question.
+    dark: AtomicBool,
 }
 
 #[derive(Default)]
@@ -171,6 +174,30 @@ impl Trigger {
             state.armed = None;
         }
         hit
+    }
+
+    /// No provider answers a question from now on.
+    pub fn darken(&self, faults: &Faults) {
+        self.dark.store(true, Ordering::Relaxed);
+        faults.add(Rule {
+            provider: None,
+            method: Some("GET".into()),
+            path: None,
+            writes: false,
+            skip: 0,
+            times: u32::MAX,
+            effect: Effect::Status { code: 503, body: None, retry_after: None },
+        });
+    }
+
+    /// They answer again.
+    pub fn lighten(&self, faults: &Faults) {
+        faults.clear();
+        self.dark.store(false, Ordering::Relaxed);
+    }
+
+    pub fn is_dark(&self) -> bool {
+        self.dark.load(Ordering::Relaxed)
     }
 
     /// It has gone wrong.

@@ -145,6 +145,9 @@ impl Life {
                 self.start();
             }
             let record = self.rig.client(&self.client).await;
+            if self.trigger.is_dark() && record.as_ref().is_none_or(|record| record.owned.removal.is_some()) {
+                self.trigger.lighten(&self.rig.simulators.world.faults);
+            }
             let struck = point.is_none_or(|point| {
                 self.trigger.has_fired() && (!point.mode.kills() || self.trigger.daemon.lock().is_some())
             });
@@ -235,7 +238,14 @@ impl Life {
         }
         self.start();
         match phase {
-            Phase::Abandon => self.while_it_is_dead(|| self.remove()).await?,
+            Phase::Abandon => {
+                let go = || {
+                    self.remove();
+                    // What is open is not to be mended for the living before the removal begins.
+                    self.trigger.darken(&self.rig.simulators.world.faults);
+                };
+                self.while_it_is_dead(go).await?;
+            }
             Phase::Amend => self.while_it_is_dead(|| self.write(SECOND)).await?,
             _ => {}
         }
@@ -274,6 +284,7 @@ impl Life {
                     return Err(format!("{told}: {why}"));
                 }
             }
+            self.keep_log();
             if is_last(phase) {
                 break;
             }

@@ -93,7 +93,7 @@ fn a_site_that_came_about_is_taken_in_and_goes_like_any_other() {
     for now in [at(0), at(30 * DAY)] {
         case.now = now;
         case.absorb();
-        assert_eq!(case.actions(), ["= Site host/acme.agency.example"]);
+        assert_eq!(case.actions(), ["= Site ploi/acme.agency.example (71)"]);
         assert_eq!(case.owned.removal.as_ref().and_then(|r| r.site_gone_at), None);
     }
 }
@@ -106,7 +106,7 @@ fn an_address_that_came_about_goes_and_its_caches_are_waited_out_from_then() {
     assert_eq!(gone_at(&case), None, "it may still come");
     case.observed.records = Reading::Known(vec![live("r1", Some(mark()), a_record())]);
     case.absorb();
-    assert_eq!(case.actions(), ["- Record host/A acme.agency.example (r1)"]);
+    assert_eq!(case.actions(), ["- Record cloudflare/A acme.agency.example (r1)"]);
     case.observed.records = Reading::Known(vec![]);
     case.now = at(2);
     case.absorb();
