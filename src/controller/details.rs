@@ -20,7 +20,7 @@ use crate::resource::kind::ResourceKind;
 use crate::resource::mark::{MARK_VARIABLE, Mark};
 use crate::resource::name::RemoteId;
 use crate::resource::observed::Observed;
-use crate::resource::owned::{Details, EnvironmentSeen, Owned};
+use crate::resource::owned::{Details, EnvironmentSeen, Owned, READ_BACK};
 use crate::resource::reading::{Live, Reading, Seen};
 use crate::resource::secret::{Digest, DigestKey, Secret};
 use crate::resource::site::Piece;
@@ -52,6 +52,13 @@ pub struct DetailReader {
     doubts: Mutex<BTreeMap<(RemoteId, ResourceKind), Doubt>>,
 }
 
+/// What one pass may still read again.
+struct Left {
+    audits: usize,
+    /// Read in any case.
+    looked_for: Vec<ResourceKind>,
+}
+
 /// A detail that could not be read.
 struct Doubt {
     failures: u32,
@@ -73,9 +80,10 @@ impl DetailReader {
     /// Reads what is not remembered, and what the audit's share allows of what is remembered too long.
     pub async fn read(&self, host: &Host, site: &SiteRef, wanted: &DesiredSite, owned: &mut Owned) {
         let is_polled = self.is_certificate_polled(owned);
+        let looked_for = self.looked_for(owned, wanted);
         let details = &mut owned.details;
         let has = |piece| wanted.pieces.contains(&piece);
-        let (id, mut left) = (&site.id, AUDITS_A_PASS);
+        let (id, mut left) = (&site.id, Left { audits: AUDITS_A_PASS, looked_for });
         let audits = &mut left;
         if let Some(repositories) = host.repositories.as_ref().filter(|_| has(Piece::Repository)) {
             let read = repositories.repository(site);
@@ -96,6 +104,17 @@ impl DetailReader {
             let read = virtual_host(host.name, &**virtual_hosts, site);
             self.refresh(id, ResourceKind::VirtualHost, &mut details.vhost, audits, read).await;
         }
+        let read_since = |kind: &ResourceKind, until: &Timestamp| match kind {
+            ResourceKind::Repository => details.repository.as_ref().is_some_and(|seen| seen.at >= *until),
+            ResourceKind::Environment => details.environment.as_ref().is_some_and(|seen| seen.at >= *until),
+            ResourceKind::DeployScript => details.script.as_ref().is_some_and(|seen| seen.at >= *until),
+            ResourceKind::Alias => details.aliases.as_ref().is_some_and(|seen| seen.at >= *until),
+            ResourceKind::VirtualHost => details.vhost.as_ref().is_some_and(|seen| seen.at >= *until),
+            _ => true,
+        };
+        let mut unanswered = std::mem::take(&mut details.unanswered);
+        unanswered.retain(|kind, until| !read_since(kind, until));
+        details.unanswered = unanswered;
         if let Some(certificates) = host.certificates.as_ref().filter(|_| has(Piece::Certificate)) {
             let (kind, slot, read) =
                 (ResourceKind::Certificate, &mut details.certificates, certificates.certificates(site));
@@ -117,6 +136,32 @@ impl DetailReader {
         Ok(text.map(|text| deploy_script::digest_of(&text, &self.digests)))
     }
 
+    /// Pieces that are read although they are remembered: what was written and is not shown yet, before it is written
+    /// again; and what was written without an answer, once nothing of it can still arrive.
+    fn looked_for(&self, owned: &Owned, wanted: &DesiredSite) -> Vec<ResourceKind> {
+        let (details, now) = (&owned.details, self.clock.now());
+        let environment = details.environment.as_ref();
+        let script = details.script.as_ref();
+        let written = wanted.environment.value().map(|wanted| &wanted.digest);
+        let shown = [
+            (
+                ResourceKind::Environment,
+                environment.map(|s| s.at),
+                environment.and_then(|s| s.value.digest.as_ref()) == written,
+            ),
+            (
+                ResourceKind::DeployScript,
+                script.map(|s| s.at),
+                script.and_then(|s| s.value.as_ref()) == Some(&wanted.script_digest),
+            ),
+        ];
+        let holds = |kind: &ResourceKind| owned.attempts.get(kind).is_some_and(|attempt| attempt.reason == READ_BACK);
+        let is_time = |at: &Option<Timestamp>| at.is_none_or(|at| later(at, self.pace.poll) <= now);
+        let awaited = shown.into_iter().filter(|(kind, at, is_shown)| !is_shown && holds(kind) && is_time(at));
+        let unanswered = details.unanswered.iter().filter(|(_, until)| **until <= now).map(|(kind, _)| *kind);
+        awaited.map(|(kind, ..)| kind).chain(unanswered).collect()
+    }
+
     /// Whether a certificate is on its way and was not asked about for a while.
     fn is_certificate_polled(&self, owned: &Owned) -> bool {
         let seen = owned.details.certificates.as_ref();
@@ -133,33 +178,27 @@ impl DetailReader {
         site: &RemoteId,
         kind: ResourceKind,
         slot: &mut Option<Seen<T>>,
-        audits: &mut usize,
+        left: &mut Left,
         read: impl Future<Output = Answer<T>>,
     ) {
-        if let Some(purpose) = self.due(site, kind, slot.as_ref().map(|seen| seen.at), audits) {
+        if let Some(purpose) = self.due(site, kind, slot.as_ref().map(|seen| seen.at), left) {
             counted_as(purpose, self.put(site, kind, slot, read)).await;
         }
     }
 
     /// Never read: at once. Read too long ago: when the cycle's share and this pass still allow it.
-    fn due(
-        &self,
-        site: &RemoteId,
-        kind: ResourceKind,
-        at: Option<Timestamp>,
-        audits: &mut usize,
-    ) -> Option<CallPurpose> {
+    fn due(&self, site: &RemoteId, kind: ResourceKind, at: Option<Timestamp>, left: &mut Left) -> Option<CallPurpose> {
         let now = self.clock.now();
         if self.doubts.lock().get(&(site.clone(), kind)).is_some_and(|doubt| doubt.again_at > now) {
             return None;
         }
-        let Some(at) = at else { return Some(CallPurpose::Besides) };
-        if later(at, self.pace.audit) > now || *audits == 0 {
+        let Some(at) = at.filter(|_| !left.looked_for.contains(&kind)) else { return Some(CallPurpose::Besides) };
+        if later(at, self.pace.audit) > now || left.audits == 0 {
             return None;
         }
         let mut share = self.audits.lock();
         *share = share.checked_sub(1)?;
-        *audits -= 1;
+        left.audits -= 1;
         Some(CallPurpose::Audit)
     }
 

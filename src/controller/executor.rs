@@ -18,7 +18,7 @@ use crate::plan::draft::{Policy, growing, later};
 use crate::provider::error::{ErrorClass, ProviderError};
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::name::RemoteId;
-use crate::resource::owned::{Attempt, MarkState, OwnedResource};
+use crate::resource::owned::{Attempt, MarkState, OwnedResource, READ_BACK};
 use crate::resource::record::{Record, RecordChange, Zone};
 use crate::store::{ClientRecord, StoreError};
 
@@ -151,18 +151,20 @@ impl Executor<'_> {
 
     async fn run_zone(&self, zone: &Zone, provider: &str, actions: Vec<&Action>) -> Vec<Outcome> {
         let changes: Vec<RecordChange> = actions.iter().filter_map(|a| record_change(a)).cloned().collect();
-        let Some(dns) = self.bench.providers.dns.get(provider) else { return Vec::new() };
+        let refused = |reason: &'static str, message: String| {
+            let failure = || Failure::Rule { reason, message: message.clone() };
+            actions.iter().map(|action| outcome(action, Err(failure()))).collect()
+        };
+        let Some(dns) = self.bench.providers.dns.get(provider) else {
+            return refused("ProviderNotConfigured", format!("the DNS provider {provider} is not configured"));
+        };
         let keys: Vec<String> = changes
             .iter()
             .filter(|c| matches!(c, RecordChange::Create { .. }))
             .map(|c| key_text(zone, c.record()))
             .collect();
         if let Err(error) = self.begin_records(&keys, &changes).await {
-            let message = error.to_string();
-            return actions
-                .iter()
-                .map(|a| outcome(a, Err(Failure::Rule { reason: "StateNotWritable", message: message.clone() })))
-                .collect();
+            return refused("StateNotWritable", error.to_string());
         }
         let answers = dns.apply(zone, &self.bench.desired.mark, &changes).await;
         let mut outcomes = Vec::new();
@@ -242,11 +244,14 @@ impl Executor<'_> {
             .ledger
             .update(|record| match failure {
                 None => {
-                    if record.owned.attempts.get(&kind).is_none_or(|attempt| attempt.reason != "ReadBack") {
+                    if record.owned.attempts.get(&kind).is_none_or(|attempt| attempt.reason != READ_BACK) {
                         record.owned.attempts.remove(&kind);
                     }
                 }
                 Some(failure) => {
+                    if failure.is_ambiguous() {
+                        record.owned.details.unanswered.insert(kind, later(now, policy.settle));
+                    }
                     let attempt = next_attempt(record.owned.attempts.get(&kind), failure, policy, now);
                     record.owned.attempts.insert(kind, attempt);
                 }

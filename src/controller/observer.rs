@@ -18,6 +18,7 @@ use crate::controller::outside::{self, OutsideLooks};
 use crate::controller::providers::Providers;
 use crate::controller::servers::{Pace, Servers};
 use crate::controller::shared::Shared;
+use crate::plan::dns::{zone_in, zone_of};
 use crate::plan::draft::Policy;
 use crate::provider::http::lane::{Lane, in_lane};
 use crate::provider::tally::{CallPurpose, counted_as};
@@ -170,14 +171,13 @@ impl Observer {
             .filter_map(|r| r.name.split_once(' '))
             .map(|(_, name)| name)
             .collect();
-        let concerned: BTreeSet<&ZoneId> = names
-            .iter()
-            .chain(&old)
-            .filter_map(|name| crate::plan::dns::zone_of(zones, name))
-            .map(|zone| &zone.id)
-            .collect();
+        let concerned: BTreeSet<&ZoneId> =
+            names.iter().chain(&old).filter_map(|name| zone_of(zones, name)).map(|zone| &zone.id).collect();
+        // Where an answer was lost it is looked, whatever the file says by now.
+        let asked = owned.intents.iter().filter(|i| i.kind == ResourceKind::Record).map(|i| zone_in(&i.key));
+        let asked: BTreeSet<&str> = asked.collect();
         let mut found = Vec::new();
-        for zone in zones.iter().filter(|zone| concerned.contains(&zone.id)) {
+        for zone in zones.iter().filter(|zone| concerned.contains(&zone.id) || asked.contains(zone.id.as_str())) {
             let read = || {
                 counted_as(CallPurpose::RecordListing, async {
                     dns.records(zone).await.map(|records| Arc::new(RecordListing::new(records)))

@@ -13,7 +13,9 @@ use crate::provider::{Host, NewSite, ScriptRun, SiteRef};
 use crate::resource::desired::{DesiredAdmin, DesiredSite};
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::{Commit, HostName, RemoteId};
-use crate::resource::owned::{AdministratorState, Attempt, CertificateOrder, Details, MarkState, OwnedResource, Run};
+use crate::resource::owned::{
+    AdministratorState, Attempt, CertificateOrder, Details, MarkState, OwnedResource, READ_BACK, Run,
+};
 use crate::resource::reading::Seen;
 use crate::resource::release::{Fingerprint, InFlight};
 use crate::resource::secret::{Digest, Secret};
@@ -220,13 +222,20 @@ impl SiteSteps<'_> {
                 ),
             });
         }
-        self.forget_before(|details| {
-            details.repository = None;
-            details.placeholder_cleared = None;
-            details.environment = None;
-            details.vhost = None;
-        })
-        .await?;
+        // The mark may go with the environment: pending, until it was seen written again.
+        self.bench
+            .ledger
+            .update(|r| {
+                let details = &mut r.owned.details;
+                details.repository = None;
+                details.placeholder_cleared = None;
+                details.environment = None;
+                details.vhost = None;
+                for ours in r.owned.resources.iter_mut().filter(|ours| ours.kind == ResourceKind::Site) {
+                    ours.mark = MarkState::Pending;
+                }
+            })
+            .await?;
         Ok(repositories.remove_repository(site).await?)
     }
 
@@ -264,7 +273,7 @@ impl SiteSteps<'_> {
         Attempt {
             failures: 0,
             next_at,
-            reason: "ReadBack".into(),
+            reason: READ_BACK.into(),
             message: format!(
                 "{what} was written and the host does not show it yet; it is written again at {next_at:.0} if it never does"
             ),

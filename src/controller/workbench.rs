@@ -31,6 +31,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the write may have happened, or may happen yet.
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Failure::Provider(error) if error.is_ambiguous())
+    }
+
     /// CamelCase reason for a condition.
     pub fn reason(&self) -> &'static str {
         match self {

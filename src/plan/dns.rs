@@ -8,7 +8,7 @@ use crate::resource::certificate::CertificateStatus;
 use crate::resource::desired::DesiredDns;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::name::HostName;
-use crate::resource::owned::{MarkState, Published};
+use crate::resource::owned::{MarkState, OwnedResource, Published};
 use crate::resource::reading::{Live, Reading, Wanted};
 use crate::resource::record::{Record, RecordChange, RecordKey, RecordType, Zone};
 
@@ -198,6 +198,12 @@ fn plan_record(
         .or_else(|| there.iter().find(mine))
         .or_else(|| there.first());
     let Some(live) = best else {
+        if let Some(known) = young(input, record) {
+            let until = later(known.since, input.policy.settle);
+            let resource = record_ref(&known.provider, &known.name, Some(&known.id));
+            draft.wait(resource, "NotVisible", "it was made a moment ago and no listing shows it yet", Some(until));
+            return None;
+        }
         let changes = vec![FieldChange::shown("content", None, Some(record.content.clone()))];
         let step = Step::ChangeRecord { zone: zone.clone(), change: RecordChange::Create { to: record.clone() } };
         draft.create(
@@ -236,12 +242,28 @@ fn was_ours(input: &Input<'_>, live: &Live<Record>) -> bool {
     input.owned.resources.iter().any(|known| known.kind == ResourceKind::Record && known.id == live.id)
 }
 
+/// A record of that type and name that we made within the settle time and that no listing shows.
+fn young<'a>(input: &Input<'a>, record: &Record) -> Option<&'a OwnedResource> {
+    let (found, name) = (input.observed.records.known()?, record.to_string());
+    input.owned.resources.iter().find(|known| {
+        known.kind == ResourceKind::Record
+            && known.name == name
+            && later(known.since, input.policy.settle) > input.now
+            && !found.iter().any(|(_, live)| live.id == known.id)
+    })
+}
+
 /// The natural key of a record as text, for intents.
 pub fn key_text(zone: &Zone, record: &Record) -> String {
     match record.key() {
         RecordKey::Address { name } => format!("{} address {name}", zone.id),
         RecordKey::Value { name, kind, content } => format!("{} {kind} {name} {content}", zone.id),
     }
+}
+
+/// The zone in such a text.
+pub fn zone_in(key: &str) -> &str {
+    key.split(' ').next().unwrap_or_default()
 }
 
 fn record_changes(from: &Record, to: &Record) -> Vec<FieldChange> {

@@ -8,7 +8,7 @@ use crate::plan::change::{Action, FieldChange, Op, Plan, Refused, Settled, Step,
 use crate::resource::desired::Desired;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::observed::Observed;
-use crate::resource::owned::Owned;
+use crate::resource::owned::{Owned, READ_BACK};
 use crate::resource::reading::{Reading, reason_and_text};
 use crate::resource::site::{Purpose, RunState};
 
@@ -119,11 +119,13 @@ impl<'a> Draft<'a> {
             && let Some(attempt) = self.owned.attempts.get(&resource.kind)
             && attempt.next_at > self.now
         {
+            let look =
+                if attempt.reason == READ_BACK { later(self.now, self.policy.deploy_poll) } else { Timestamp::MAX };
             self.plan.waiting.push(Waiting {
                 resource,
                 reason: attempt.reason.clone(),
                 message: attempt.message.clone(),
-                until: Some(attempt.next_at),
+                until: Some(attempt.next_at.min(look)),
                 unknown: false,
             });
             return Stage::NotYet;

@@ -11,6 +11,7 @@ pub mod database;
 pub mod dns;
 pub mod draft;
 pub mod health;
+pub mod lost_creates;
 pub mod policy;
 pub mod process;
 pub mod progress;

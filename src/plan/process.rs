@@ -28,19 +28,29 @@ pub fn start(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) {
     };
 }
 
-/// Stops the client's process by a script, whose exit code decides (decisions 4).
-pub fn stop(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Stage {
-    let resource = wanted.piece(ResourceKind::Process, input.desired.client.as_str());
-    let process = input.owned.details.process.as_ref();
-    if process.is_none_or(|seen| matches!(seen.value, ProcessState::Stopped | ProcessState::Gone)) {
+/// Stops or deletes the client's process by a script, whose exit code decides (decisions 4). A deploy that we asked for may
+/// have started one although nobody saw it end well: what is not known to have ended is ended.
+pub fn end(input: &Input<'_>, draft: &mut Draft<'_>, site: &DesiredSite, purpose: Purpose) -> Stage {
+    let has_ended = match input.owned.details.process.as_ref().map(|seen| seen.value) {
+        Some(ProcessState::Gone) => true,
+        Some(ProcessState::Stopped) => purpose == Purpose::StopProcess,
+        Some(ProcessState::Running) => false,
+        None => input.owned.releases.next_number == 1,
+    };
+    if has_ended {
         return Stage::Done;
     }
-    match input.run(Purpose::StopProcess) {
+    let resource = site.piece(ResourceKind::Process, input.desired.client.as_str());
+    match input.run(purpose) {
         Some(why) => {
-            draft.wait(resource, "ProcessStopping", format!("the script that stops the process runs ({why})"), None)
+            draft.wait(resource, "ProcessStopping", format!("the script that ends the process runs ({why})"), None)
         }
-        None => {
-            draft.act(Op::Run, resource, Vec::new(), "its process still runs", Step::StartRun(Purpose::StopProcess))
-        }
+        None => draft.act(
+            Op::Run,
+            resource,
+            Vec::new(),
+            "a process left behind keeps port, memory and sessions",
+            Step::StartRun(purpose),
+        ),
     }
 }

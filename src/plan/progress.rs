@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::plan::dns::key_text;
+use crate::plan::dns::{key_text, zone_in};
 use crate::plan::draft::{Policy, growing, later};
 use crate::resource::certificate::{Certificate, CertificateStatus};
 use crate::resource::kind::ResourceKind;
 use crate::resource::observed::Observed;
 use crate::resource::owned::{Attempt, CertificateOrder, Intent, MarkState, Owned, OwnedResource, ProcessState};
 use crate::resource::reading::{Live, Reading, Seen};
+use crate::resource::record::Record;
 use crate::resource::release::{FailedDeploy, InFlight, Released};
 use crate::resource::site::{Purpose, RunState, SiteStatus};
 
@@ -120,11 +121,13 @@ fn run_kind(purpose: Purpose) -> ResourceKind {
     }
 }
 
-/// An installation is asynchronous and fails silently: the repository is there, or it is not after the settle time.
+/// An installation is asynchronous and fails silently: a repository is there, or none is after the settle time.
 fn absorb_repository(owned: &mut Owned, observed: &Observed, policy: &Policy, now: Timestamp, told: &mut Vec<Told>) {
-    let Some(intent) = owned.intents.iter().find(|i| i.kind == ResourceKind::Repository).cloned() else { return };
+    let orders = owned.intents.iter().filter(|i| i.kind == ResourceKind::Repository);
+    let Some(intent) = orders.max_by_key(|intent| intent.at).cloned() else { return };
     match &observed.repository {
-        Reading::Known(Some(found)) if found.slug.as_str() == intent.key => {
+        // There is only one at a time: whatever came, no other order can come any more.
+        Reading::Known(Some(_)) => {
             owned.intents.retain(|i| i.kind != ResourceKind::Repository);
             owned.attempts.remove(&ResourceKind::Repository);
         }
@@ -325,36 +328,69 @@ fn certificate_failed(owned: &mut Owned, order: &CertificateOrder, now: Timestam
     );
 }
 
-/// A record that shows our mark ends the intent for its key; one that no listing shows any more is forgotten.
+/// A record that shows our mark ends the intent for its key, and so does the settle time in a zone that was looked at; a
+/// record that no listing shows any more is forgotten.
 fn absorb_records(owned: &mut Owned, observed: &Observed, policy: &Policy, now: Timestamp) {
-    let Reading::Known(records) = &observed.records else { return };
+    let (Reading::Known(records), Reading::Known(zones)) = (&observed.records, &observed.zones) else { return };
     let ours: Vec<String> = records
         .iter()
         .filter(|(_, live)| live.mark.as_ref() == Some(&owned.mark))
         .map(|(zone, live)| key_text(zone, &live.value))
         .collect();
-    owned.intents.retain(|intent| intent.kind != ResourceKind::Record || !ours.contains(&intent.key));
+    let may_still_come = |intent: &Intent| {
+        later(intent.at, policy.settle) > now || !zones.iter().any(|zone| zone.id.as_str() == zone_in(&intent.key))
+    };
+    owned.intents.retain(|intent| {
+        intent.kind != ResourceKind::Record || (!ours.contains(&intent.key) && may_still_come(intent))
+    });
     let shown = |known: &OwnedResource| records.iter().any(|(_, live)| live.id == known.id);
     let is_young = |known: &OwnedResource| later(known.since, policy.settle) > now;
     owned.resources.retain(|known| known.kind != ResourceKind::Record || shown(known) || is_young(known));
 }
 
 fn absorb_removal(owned: &mut Owned, observed: &Observed, policy: &Policy, now: Timestamp, told: &mut Vec<Told>) {
-    let mark = owned.mark.clone();
-    let site = owned.first(ResourceKind::Site).cloned();
-    let asked_for = |intent: &Intent| intent.kind == ResourceKind::Site && later(intent.at, policy.settle) > now;
-    let may_still_come = owned.intents.iter().any(asked_for);
+    let site_is_gone = site_is_gone(owned, observed, policy, now);
+    let addresses_are_gone = addresses_are_gone(owned, observed, policy, now);
     let Some(removal) = owned.removal.as_mut() else { return };
-    if let Reading::Known(records) = &observed.records
-        && removal.records_gone_at.is_none()
-        && !records.iter().any(|(_, live)| live.value.kind.is_address() && live.mark.as_ref() == Some(&mark))
-    {
-        removal.records_gone_at = Some(now);
+    match addresses_are_gone {
+        Some(true) => {
+            removal.records_gone_at.get_or_insert(now);
+        }
+        Some(false) => removal.records_gone_at = None,
+        None => {}
     }
-    let due = site.as_ref().is_none_or(|site| site.since < now) && !may_still_come;
-    if removal.site_gone_at.is_none() && due && matches!(observed.site, Reading::Known(None)) {
+    if removal.site_gone_at.is_none() && site_is_gone {
         removal.site_gone_at = Some(now);
         owned.resources.retain(|r| !matches!(r.kind, ResourceKind::Site | ResourceKind::Certificate));
         told.push(Told { reason: "SiteGone", message: "the site is gone".into(), warning: false });
+    }
+}
+
+/// Whether a complete listing shows no address of this client, and no record that it made or asked for can still appear.
+fn addresses_are_gone(owned: &Owned, observed: &Observed, policy: &Policy, now: Timestamp) -> Option<bool> {
+    let records = observed.records.known()?;
+    let is_ours = |live: &Live<Record>| live.value.kind.is_address() && live.mark.as_ref() == Some(&owned.mark);
+    let is_unseen = |known: &&OwnedResource| {
+        known.kind == ResourceKind::Record && !records.iter().any(|(_, live)| live.id == known.id)
+    };
+    let made = owned.resources.iter().filter(is_unseen).map(|known| known.since);
+    let asked_for = owned.intents.iter().filter(|intent| intent.kind == ResourceKind::Record).map(|intent| intent.at);
+    let may_still_come = made.chain(asked_for).any(|at| later(at, policy.settle) > now);
+    Some(!may_still_come && !records.iter().any(|(_, live)| is_ours(live)))
+}
+
+/// Whether a complete listing shows no site of this client, and none that it made or asked for can still appear.
+/// Somebody else's site under its domain is not its own.
+fn site_is_gone(owned: &Owned, observed: &Observed, policy: &Policy, now: Timestamp) -> bool {
+    let Reading::Known(listed) = &observed.site else { return false };
+    let has_settled = |at| later(at, policy.settle) <= now;
+    let known = owned.first(ResourceKind::Site);
+    let asked_for = owned.intents.iter().find(|intent| intent.kind == ResourceKind::Site);
+    match listed {
+        Some(live) if known.is_some_and(|known| known.id == live.id) => false,
+        Some(_) if asked_for.is_some() => false,
+        _ => {
+            known.is_none_or(|known| has_settled(known.since)) && asked_for.is_none_or(|intent| has_settled(intent.at))
+        }
     }
 }

@@ -4,25 +4,26 @@ use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::database::{PROVIDER, remembered};
 use crate::plan::dns::record_ref;
 use crate::plan::draft::{Draft, Input, Stage, later};
+use crate::plan::{lost_creates, process};
 use crate::resource::certificate::CertificateStatus;
 use crate::resource::database::{Catalog, Database, DatabaseMark, DatabaseRow, DatabaseState};
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::mark::Mark;
-use crate::resource::owned::{MarkState, OwnedResource, ProcessState};
-use crate::resource::reading::Reading;
-use crate::resource::record::RecordChange;
+use crate::resource::owned::OwnedResource;
+use crate::resource::reading::{Live, Reading};
+use crate::resource::record::{Record, RecordChange, Zone};
 use crate::resource::removal::{Backup, ReclaimPolicy, Removal};
-use crate::resource::site::{Purpose, RunState, SiteStatus};
+use crate::resource::site::{Piece, Purpose, SiteStatus};
 
 /// How old a backup may be at most when a database is dropped (reliability S3e).
 pub const BACKUP_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
 /// The plan of a client whose absence was accepted. Converged means: nothing is left but what is meant to stay.
 pub fn plan(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) {
-    if plan_addresses(input, draft) == Stage::NotYet {
+    if plan_addresses(input, draft) == Stage::NotYet || lost_creates::plan(input, draft) == Stage::NotYet {
         return;
     }
-    if plan_lost_creates(input, draft) == Stage::NotYet || plan_offline(input, removal, draft) == Stage::NotYet {
+    if plan_offline(input, removal, draft) == Stage::NotYet {
         return;
     }
     let due = later(removal.offline_since, input.policy.deletion_grace);
@@ -45,13 +46,24 @@ pub fn plan(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) {
     plan_database_removal(input, removal, draft);
 }
 
-fn client_ref(input: &Input<'_>, kind: ResourceKind) -> ResourceRef {
+pub(in crate::plan) fn client_ref(input: &Input<'_>, kind: ResourceKind) -> ResourceRef {
     let known = input.owned.first(kind);
     ResourceRef {
         kind,
-        provider: known.map_or_else(|| "host".into(), |k| k.provider.clone()),
+        provider: known.map_or_else(|| provider_of(input, kind), |k| k.provider.clone()),
         name: known.map_or_else(|| input.desired.client.to_string(), |k| k.name.clone()),
         id: known.map(|k| k.id.to_string()),
+    }
+}
+
+/// Where a thing of this kind would be; a word for people where the settings name nobody any more.
+fn provider_of(input: &Input<'_>, kind: ResourceKind) -> String {
+    let site = input.desired.site.value().map(|site| &site.provider);
+    let dns = input.desired.dns.value().and_then(Option::as_ref).map(|dns| &dns.provider);
+    match kind {
+        ResourceKind::Record => dns.map_or_else(|| "dns".into(), String::clone),
+        ResourceKind::Database | ResourceKind::Role => PROVIDER.into(),
+        _ => site.map_or_else(|| "host".into(), String::clone),
     }
 }
 
@@ -66,17 +78,19 @@ fn delete_records(
     reason: &str,
     which: impl Fn(crate::resource::record::RecordType) -> bool,
 ) -> Stage {
-    if input.owned.first(ResourceKind::Record).is_none() && input.desired.dns.value().is_none_or(Option::is_none) {
+    let asked_for = input.owned.intents.iter().any(|intent| intent.kind == ResourceKind::Record);
+    let known = input.owned.first(ResourceKind::Record).is_some();
+    if !known && !asked_for && input.desired.dns.value().is_none_or(Option::is_none) {
         return Stage::Done;
     }
     let records = match &input.observed.records {
         Reading::Known(records) => records,
         Reading::Unknown { reason } => {
-            return draft.unknown(record_ref("dns", input.desired.client.as_str(), None), reason);
+            return draft.unknown(client_ref(input, ResourceKind::Record), reason);
         }
     };
     let provider = client_ref(input, ResourceKind::Record).provider;
-    let mut stage = Stage::Done;
+    let mut stage = wait_for_young_records(input, draft, records);
     for (zone, live) in records {
         if live.mark.as_ref() == Some(&input.desired.mark) && which(live.value.kind) {
             let change = RecordChange::Delete { id: live.id.clone(), from: live.value.clone() };
@@ -93,57 +107,18 @@ fn delete_records(
     stage
 }
 
-/// What was asked for and never answered is looked for first: what came of it goes with the rest, or nobody would know it.
-fn plan_lost_creates(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
-    for intent in &input.owned.intents {
-        let kind = intent.kind;
-        if !matches!(kind, ResourceKind::Site | ResourceKind::Record | ResourceKind::Database | ResourceKind::Role)
-            || input.owned.resource(kind, &intent.key).is_some()
-        {
-            continue;
-        }
-        let mut resource = client_ref(input, kind);
-        resource.name.clone_from(&intent.key);
-        match (kind, &input.observed.site) {
-            (ResourceKind::Site, Reading::Known(Some(live))) if live.value.domain.as_str() == intent.key => {
-                let step = Step::Adopt { id: live.id.clone(), mark: MarkState::Pending };
-                return draft.act(Op::Adopt, resource, Vec::new(), "it is the one we asked for", step);
-            }
-            _ => {}
-        }
-        let until = later(intent.at, input.policy.settle);
-        if until > input.now {
-            let message = format!(
-                "a create was sent at {:.0} and its answer is not known; it is looked for until {until:.0}",
-                intent.at
-            );
-            return draft.wait(resource, "Settling", message, Some(until));
+/// A record that was made a moment ago and that no listing shows yet is not gone: it will be seen, and goes then.
+fn wait_for_young_records(input: &Input<'_>, draft: &mut Draft<'_>, records: &[(Zone, Live<Record>)]) -> Stage {
+    let mut stage = Stage::Done;
+    for known in input.owned.resources.iter().filter(|known| known.kind == ResourceKind::Record) {
+        let until = later(known.since, input.policy.settle);
+        if until > input.now && !records.iter().any(|(_, live)| live.id == known.id) {
+            let message = format!("it was made at {:.0} and no listing shows it yet", known.since);
+            let resource = record_ref(&known.provider, &known.name, Some(&known.id));
+            stage = draft.wait(resource, "NotVisible", message, Some(until));
         }
     }
-    plan_half_made(input, draft)
-}
-
-/// A database or login of which only a part came about, without its mark perhaps, is completed: then it can go, or be kept.
-fn plan_half_made(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
-    let (Some(database), Reading::Known(catalog)) =
-        (remembered(input.owned, input.desired.client.as_str()), &input.observed.catalog)
-    else {
-        return Stage::Done;
-    };
-    let is_open = |kind, name: &str| input.owned.intent(kind, name).is_some();
-    let reference = |kind, name: &str| ResourceRef { kind, provider: PROVIDER.into(), name: name.into(), id: None };
-    let made = catalog.database(&database.name).is_some() || catalog.role(&database.name).is_some();
-    if made && is_open(ResourceKind::Database, database.name.as_str()) {
-        let resource = reference(ResourceKind::Database, database.name.as_str());
-        let reason = "it was begun; what is half made cannot be told from a stranger's";
-        return draft.act(Op::Update, resource, Vec::new(), reason, Step::EnsureDatabase(database));
-    }
-    if catalog.role(&database.login).is_some() && is_open(ResourceKind::Role, database.login.as_str()) {
-        let resource = reference(ResourceKind::Role, database.login.as_str());
-        let reason = "it was begun; what is half made cannot be told from a stranger's";
-        return draft.act(Op::Update, resource, Vec::new(), reason, Step::EnsureLogin(database));
-    }
-    Stage::Done
+    stage
 }
 
 /// Waits the TTL, then suspends the site and stops its process.
@@ -164,7 +139,7 @@ fn plan_offline(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> 
         Reading::Known(None) => Stage::Done,
         Reading::Known(Some(live)) if live.id != site.id => Stage::Done, // somebody else's by now: not ours to touch
         Reading::Known(Some(live)) => match &live.value.status {
-            SiteStatus::Suspended => stop(input, draft, Purpose::StopProcess, ProcessState::Stopped),
+            SiteStatus::Suspended => end_process(input, draft, Purpose::StopProcess),
             SiteStatus::Deleting => Stage::Done,
             status if status.is_idle() => draft.act(
                 Op::Update,
@@ -183,34 +158,10 @@ fn plan_offline(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> 
     }
 }
 
-fn stop(input: &Input<'_>, draft: &mut Draft<'_>, purpose: Purpose, end: ProcessState) -> Stage {
-    let resource = ResourceRef {
-        kind: ResourceKind::Process,
-        provider: client_ref(input, ResourceKind::Site).provider,
-        name: input.desired.client.to_string(),
-        id: None,
-    };
-    let reached = |process: ProcessState| process == end || process == ProcessState::Gone;
-    if input.owned.details.process.as_ref().is_none_or(|seen| reached(seen.value)) {
-        return Stage::Done;
-    }
-    match input.owned.runs.get(&purpose) {
-        Some(_) if matches!(input.observed.runs.get(&purpose), Some(Reading::Known(RunState::Finished { .. }))) => {
-            Stage::NotYet
-        }
-        Some(_) => draft.wait(
-            resource,
-            "ProcessStopping",
-            "the script that ends the process runs",
-            Some(later(input.now, input.policy.deploy_poll)),
-        ),
-        None => draft.act(
-            Op::Run,
-            resource,
-            Vec::new(),
-            "a process left behind keeps port, memory and sessions",
-            Step::StartRun(purpose),
-        ),
+fn end_process(input: &Input<'_>, draft: &mut Draft<'_>, purpose: Purpose) -> Stage {
+    match input.desired.site.value() {
+        Some(site) if site.pieces.contains(&Piece::Process) => process::end(input, draft, site, purpose),
+        _ => Stage::Done,
     }
 }
 
@@ -224,11 +175,13 @@ fn plan_site_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>
     };
     let live = match &input.observed.site {
         Reading::Unknown { reason } => return draft.unknown(client_ref(input, ResourceKind::Site), reason),
-        Reading::Known(None) => return delete_records(input, draft, "the client goes", |_| true),
-        Reading::Known(Some(live)) if live.id != known.id => {
-            return delete_records(input, draft, "the client goes", |_| true);
+        Reading::Known(Some(live)) if live.id == known.id => live,
+        Reading::Known(_) => {
+            delete_records(input, draft, "the client goes", |_| true);
+            let until = later(known.since, input.policy.settle);
+            let message = format!("site {} was made a moment ago and no listing shows it yet", known.id);
+            return draft.wait(client_ref(input, ResourceKind::Site), "NotVisible", message, Some(until));
         }
-        Reading::Known(Some(live)) => live,
     };
     if live.value.status == SiteStatus::Deleting {
         return draft.wait(
@@ -240,7 +193,7 @@ fn plan_site_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>
     }
     if crate::plan::both(
         delete_records(input, draft, "the client goes", |_| true),
-        stop(input, draft, Purpose::DeleteProcess, ProcessState::Gone),
+        end_process(input, draft, Purpose::DeleteProcess),
     ) == Stage::NotYet
     {
         return Stage::NotYet;

@@ -276,8 +276,10 @@ fn plan_repository(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSit
                 FieldChange::shown("repository", None, Some(wanted.repository.to_string())),
                 FieldChange::shown("branch", None, Some(wanted.branch.clone())),
             ];
+            // An order of another one may still come, and two would race.
+            let asked_for = input.owned.intents.iter().find(|intent| intent.kind == ResourceKind::Repository);
             draft.create(
-                wanted.repository.as_str(),
+                asked_for.map_or(wanted.repository.as_str(), |intent| &intent.key),
                 resource,
                 changes,
                 "no repository is installed",
@@ -410,7 +412,9 @@ pub fn plan_suspended(input: &Input<'_>, draft: &mut Draft<'_>) {
             return;
         }
     }
-    if wanted.pieces.contains(&Piece::Process) && process::stop(input, draft, wanted) == Stage::NotYet {
+    if wanted.pieces.contains(&Piece::Process)
+        && process::end(input, draft, wanted, Purpose::StopProcess) == Stage::NotYet
+    {
         return;
     }
     draft.settle(ResourceKind::Site, "Suspended", "suspended on purpose; nothing is deleted");

@@ -148,6 +148,9 @@ pub struct Run {
     pub started_at: Timestamp,
 }
 
+/// The reason of an attempt that did not fail: it was written, and the host does not show it yet.
+pub const READ_BACK: &str = "ReadBack";
+
 /// Failures of one kind of work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -219,6 +222,9 @@ pub struct Details {
     pub probe: Option<Seen<Probe>>,
     /// Whether the process was seen stopped by our script.
     pub process: Option<Seen<ProcessState>>,
+    /// Pieces whose write got no answer: until then it may still arrive, after it the piece is read once more.
+    #[serde(default)]
+    pub unanswered: BTreeMap<ResourceKind, Timestamp>,
 }
 
 /// What an environment looked like when it was last read or written.

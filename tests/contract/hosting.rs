@@ -142,10 +142,11 @@ async fn the_simulated_ploi_keeps_the_contract() {
 }
 
 #[tokio::test]
-async fn the_contract_holds_in_other_envelopes_and_with_aliases_that_replace() {
+async fn the_contract_holds_in_other_envelopes_with_aliases_that_replace_and_reads_that_lag() {
     let bench = bench(100_000).await;
     bench.sim.world.state().git.push("acme/shop", "main");
-    bench.sim.set_delays(PloiDelays { env_settles: Duration::from_millis(50), ..PloiDelays::quick() });
+    let lag = Duration::from_millis(50);
+    bench.sim.set_delays(PloiDelays { env_settles: lag, site_shows: lag, ..PloiDelays::quick() });
     for envelope in [Envelope::Observed, Envelope::DataMember, Envelope::Data, Envelope::Bare] {
         bench.sim.turn(|knobs| {
             (knobs.env_envelope, knobs.vhost_envelope, knobs.script_envelope) = (envelope, envelope, envelope);
@@ -177,6 +178,19 @@ async fn the_real_ploi_keeps_the_contract() {
     let source = variable("SITEWRIGHT_HOSTING_PLOI_SOURCE_PROVIDER");
     let url = variable("PLOI_API_URL").unwrap_or_else(|| sitewright::provider::ploi::API_URL.into());
     suite(&host(client(&url, &token, source.as_deref(), Redact::nothing_known())), &ground).await;
+}
+
+#[tokio::test]
+async fn a_name_is_taken_although_no_listing_shows_its_site_yet() {
+    let bench = bench(100_000).await;
+    bench.sim.set_delays(PloiDelays { site_shows: Duration::from_secs(3600), ..PloiDelays::quick() });
+    let host = host(bench.client(None, Redact::nothing_known()));
+    let ground = ground("shop.example.com", SHORT);
+    let new = NewSite { server: ground.server.clone(), domain: ground.domain.clone(), system_user: "ploi".into() };
+    host.sites.create_site(&new).await.unwrap();
+    assert!(host.sites.sites(&ground.server).await.unwrap().is_empty());
+    let again = host.sites.create_site(&new).await.unwrap_err();
+    assert!(matches!(again.class, ErrorClass::Exists(_)), "{again}");
 }
 
 #[tokio::test]

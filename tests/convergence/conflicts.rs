@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use sitewright::resource::secret::Secret;
+use serde_json::json;
 use sitewright::status::{ConditionType, Truth};
-use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::rig::{Rig, ZONE, cluster, spec};
+use crate::strangers::{catalog_of, connect, rows, superuser};
 
 /// The server of the simulated Ploi account.
 const SERVER: u64 = 1;
@@ -18,82 +17,7 @@ fn adopting(name: &str, id: &str, more: &str) -> String {
     spec(name, more).replace(&line, &format!("{line}  annotations: {{ sitewright/adopt: \"{id}\" }}\n"))
 }
 
-async fn superuser(database: &str) -> tokio_postgres::Client {
-    let url = cluster().await.superuser_url();
-    connect(&Secret::new(url.expose().replace("/postgres?", &format!("/{database}?")))).await
-}
-
-async fn connect(url: &Secret) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url.expose(), NoTls).await.expect("a session");
-    tokio::spawn(connection);
-    client
-}
-
-async fn rows(client: &tokio_postgres::Client, sql: &str) -> Vec<String> {
-    let messages = client.simple_query(sql).await.expect("a catalog query");
-    let text = |row: &tokio_postgres::SimpleQueryRow| {
-        (0..row.len()).map(|i| row.get(i).unwrap_or("-")).collect::<Vec<_>>().join("|")
-    };
-    messages
-        .iter()
-        .filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(text(row)),
-            _ => None,
-        })
-        .collect()
-}
-
-/// Every byte that the server keeps about databases and roles whose names begin so.
-async fn catalog_of(prefix: &str) -> Vec<String> {
-    let client = superuser("postgres").await;
-    let mut all = rows(
-        &client,
-        &format!(
-            "SELECT d.oid, d.datname, d.datdba, d.datacl::text, d.datallowconn, d.datconnlimit, shobj_description(d.oid, 'pg_database')
-             FROM pg_database d WHERE d.datname LIKE '{prefix}%' ORDER BY 1"
-        ),
-    )
-    .await;
-    all.extend(
-        rows(
-            &client,
-            &format!(
-                "SELECT r.*, shobj_description(r.oid, 'pg_authid'), (SELECT array_agg(m::text ORDER BY m::text) FROM pg_auth_members m WHERE m.roleid = r.oid OR m.member = r.oid)
-                 FROM pg_authid r WHERE r.rolname LIKE '{prefix}%' ORDER BY 1"
-            ),
-        )
-        .await,
-    );
-    all
-}
-
 impl Rig {
-    /// Everything the Ploi API tells of a site.
-    async fn site_snapshot(&self, domain: &str) -> Vec<Value> {
-        let id = self.simulators.ploi.site_id(SERVER, domain).expect("the site");
-        let base = format!("{}/servers/{SERVER}/sites/{id}", self.environment["PLOI_API_URL"]);
-        let http = reqwest::Client::new();
-        let mut all = Vec::new();
-        for piece in
-            ["", "/env", "/repository", "/nginx-configuration", "/deploy/script", "/aliases", "/certificates", "/log"]
-        {
-            let request = http.get(format!("{base}{piece}")).bearer_auth(&self.environment["PLOI_API_TOKEN"]);
-            let answer = request.send().await.expect("an answer");
-            all.push(json!([answer.status().as_u16(), answer.text().await.expect("a body")]));
-        }
-        all
-    }
-
-    fn record_snapshot(&self, id: &str) -> Value {
-        self.records().into_iter().find(|record| record["id"] == id).expect("the record")
-    }
-
-    /// A record that somebody made in the dashboard.
-    fn record_by_hand(&self, body: &Value) -> String {
-        let zone = self.simulators.zone(ZONE).expect("the zone");
-        self.simulators.cloudflare.create_by_hand(&zone, body).expect("made by hand")
-    }
-
     /// Waits until a condition has this reason; gives its message.
     async fn told(&self, name: &str, kind: ConditionType, reason: &str) -> String {
         let found = |record: &sitewright::store::ClientRecord| {

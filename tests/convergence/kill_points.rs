@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use sitewright::provider::world::faults::{Call, Effect, Faults, Moment, Rule};
 
-use crate::rig::{Daemon, ZONE};
+use crate::rig::Daemon;
 
 /// How long the daemon lives on with an answer, or with the news that there is none: long enough to write it down.
 const AFTERLIFE: Duration = Duration::from_millis(30);
@@ -18,12 +19,21 @@ const AFTERLIFE: Duration = Duration::from_millis(30);
 pub enum Phase {
     Provision,
     Update,
+    /// Held suspended by its spec, and no more.
+    Suspend,
+    Resume,
+    /// The file goes; the client is offline.
+    Leave,
+    /// The file comes back in time.
+    Return,
     /// Removal with its database.
     Drop,
     /// Removal that keeps the database.
     Retire,
     /// Provision that ends for ever at the fault: the file goes before the daemon comes back.
     Abandon,
+    /// Provision whose file is another one before the daemon comes back.
+    Amend,
 }
 
 /// What happens at a write.
@@ -46,6 +56,8 @@ pub enum Mode {
 impl Mode {
     pub const ALL: [Mode; 6] =
         [Mode::Before, Mode::After, Mode::Answered, Mode::LostAfterKill, Mode::LostAfter, Mode::LostBefore];
+    /// Where the file changes while the daemon is dead.
+    pub const DEADLY: [Mode; 2] = [Mode::After, Mode::Before];
 
     /// Whether the daemon dies.
     pub fn kills(self) -> bool {
@@ -80,9 +92,14 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Phase::Provision => "provision",
             Phase::Update => "update",
+            Phase::Suspend => "suspend",
+            Phase::Resume => "resume",
+            Phase::Leave => "leave",
+            Phase::Return => "return",
             Phase::Drop => "drop",
             Phase::Retire => "retire",
             Phase::Abandon => "abandon",
+            Phase::Amend => "amend",
         })
     }
 }
@@ -114,6 +131,8 @@ pub type Slot = Arc<Mutex<Option<Daemon>>>;
 pub struct Trigger {
     state: Mutex<State>,
     pub daemon: Slot,
+    /// Whether no provider answers a question.
+    dark: AtomicBool,
 }
 
 #[derive(Default)]
@@ -155,6 +174,30 @@ impl Trigger {
             state.armed = None;
         }
         hit
+    }
+
+    /// No provider answers a question from now on.
+    pub fn darken(&self, faults: &Faults) {
+        self.dark.store(true, Ordering::Relaxed);
+        faults.add(Rule {
+            provider: None,
+            method: Some("GET".into()),
+            path: None,
+            writes: false,
+            skip: 0,
+            times: u32::MAX,
+            effect: Effect::Status { code: 503, body: None, retry_after: None },
+        });
+    }
+
+    /// They answer again.
+    pub fn lighten(&self, faults: &Faults) {
+        faults.clear();
+        self.dark.store(false, Ordering::Relaxed);
+    }
+
+    pub fn is_dark(&self) -> bool {
+        self.dark.load(Ordering::Relaxed)
     }
 
     /// It has gone wrong.
@@ -239,7 +282,7 @@ fn http_label(call: &Call) -> String {
     let is_id = |part: &str| {
         let number = part.bytes().all(|b| b.is_ascii_digit());
         let hexadecimal = part.len() >= 16 && part.bytes().all(|b| b.is_ascii_hexdigit());
-        !part.is_empty() && (number || hexadecimal || part.ends_with(ZONE))
+        !part.is_empty() && (number || hexadecimal || part.ends_with(".example"))
     };
     let parts: Vec<&str> = call.path.split('/').map(|part| if is_id(part) { "N" } else { part }).collect();
     format!("{} {} {}", call.provider, call.method, parts.join("/"))

@@ -47,3 +47,24 @@ async fn from_a_file_to_a_live_site_and_back() {
     assert_eq!(back.secrets, record.secrets);
     assert!(daemon.is_running());
 }
+
+/// What removes the repository takes the environment along, and our mark with it: that is no loss.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_repository_replaces_this_one_and_the_environment_comes_back() {
+    let rig = Rig::new().await;
+    rig.simulators.world.state().git.push("agency/shop", "main");
+    rig.write("mover.yaml", &spec("mover", ""));
+    let _daemon = rig.daemon();
+    rig.ready("mover").await;
+    let domain = format!("mover.{ZONE}");
+    let before = rig.simulators.ploi.env_of(1, &domain).expect("an environment");
+    rig.write("mover.yaml", &spec("mover", "").replace("agency/cms", "agency/shop"));
+    let moved = |r: &sitewright::store::ClientRecord| {
+        let live = r.owned.releases.live.as_ref();
+        r.status.is_ready() && live.is_some_and(|live| live.fingerprint.repository == "agency/shop")
+    };
+    let record = rig.until("mover", 60, moved).await;
+    assert_eq!(rig.simulators.ploi.env_of(1, &domain), Some(before));
+    assert_eq!(rig.simulators.ploi.deploys_ended(1, &domain), 2);
+    assert!(record.owned.intents.is_empty(), "{:?}", record.owned.intents);
+}

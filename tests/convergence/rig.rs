@@ -37,6 +37,7 @@ pub struct Rig {
     pub directory: TempDir,
     pub simulators: Simulators,
     pub environment: BTreeMap<String, String>,
+    zones: Vec<String>,
 }
 
 /// A running daemon; killed when dropped.
@@ -82,6 +83,7 @@ impl Rig {
         let mut options = Options::quick(directory.path());
         options.zones = vec![ZONE.to_owned()];
         change(&mut options);
+        let zones = options.zones.clone();
         let simulators = serve(options).await.expect("simulators");
         let database = cluster().await.admin_url();
         let mut environment: BTreeMap<String, String> = simulators.variables().into_iter().collect();
@@ -104,7 +106,7 @@ impl Rig {
             ("NO_COLOR", "1"),
         ];
         environment.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        Rig { directory, simulators, environment }
+        Rig { directory, simulators, environment, zones }
     }
 
     pub fn set(&mut self, name: &str, value: &str) {
@@ -255,9 +257,10 @@ impl Rig {
         self.simulators.world.faults.clear_calls();
     }
 
-    /// Records of the zone as the provider shows them.
+    /// Records of all zones as the provider shows them.
     pub fn records(&self) -> Vec<Value> {
-        self.simulators.cloudflare.records(&self.simulators.zone(ZONE).expect("the zone"))
+        let ids = self.zones.iter().map(|zone| self.simulators.zone(zone).expect("the zone"));
+        ids.flat_map(|id| self.simulators.cloudflare.records(&id)).collect()
     }
 
     /// A world whose providers' own limits are out of the way, for tests that look often.

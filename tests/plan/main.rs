@@ -4,6 +4,7 @@
 
 mod case;
 mod doubt;
+mod lost_creates;
 mod provision;
 mod removal;
 mod update;

@@ -2,7 +2,7 @@
 
 use sitewright::resource::kind::ResourceKind;
 use sitewright::resource::name::RemoteId;
-use sitewright::resource::owned::{Attempt, Intent, MarkState, OwnedResource};
+use sitewright::resource::owned::{Attempt, MarkState, OwnedResource};
 use sitewright::resource::reading::{Reading, Seen};
 use sitewright::resource::site::{Repository, SiteStatus};
 use sitewright::resource::vhost::VirtualHost;
@@ -162,13 +162,7 @@ fn a_certificate_waits_for_the_name_servers_and_is_ordered_once() {
 #[test]
 fn a_site_whose_create_was_lost_is_looked_for_then_adopted_or_sent_again() {
     let mut case = Case::new_client();
-    case.owned.intents.push(Intent {
-        id: 1,
-        kind: ResourceKind::Site,
-        key: "acme.agency.example".into(),
-        at: at(0),
-        sent: 1,
-    });
+    case.ask_for(ResourceKind::Site, "acme.agency.example", at(0));
     assert!(!case.actions().iter().any(|a| a.contains("Site")), "within the settle time nothing is sent");
     case.observed.site = Reading::Known(Some(site(SiteStatus::Active)));
     assert!(case.actions().contains(&"= Site ploi/acme.agency.example (71)".to_owned()));
@@ -190,7 +184,6 @@ fn another_repository_is_installed_only_after_the_old_one_went() {
 /// A run that a look shows ended is over in the very pass that sees it: running it again would be a second script.
 #[test]
 fn a_script_that_ended_well_is_not_started_again() {
-    use sitewright::plan::progress::absorb;
     use sitewright::resource::owned::Run;
     use sitewright::resource::site::{Purpose, RunState};
     let mut case = Case::new_client();
@@ -199,7 +192,7 @@ fn a_script_that_ended_well_is_not_started_again() {
     case.observed
         .runs
         .insert(Purpose::ClearPlaceholder, Reading::Known(RunState::Finished { exit_code: 0, output: String::new() }));
-    absorb(&mut case.owned, &case.observed, std::time::Duration::from_secs(1800), &case.policy, case.now);
+    case.absorb();
     assert!(case.actions().contains(&"+ Repository ploi/agency/cms".to_owned()), "{:?}", case.actions());
     assert!(!case.actions().iter().any(|a| a.contains("Placeholder")));
 }

@@ -57,6 +57,18 @@ fn the_site_is_suspended_only_after_the_time_to_live() {
     assert_eq!(case.actions(), ["$ Process ploi/acme"]);
 }
 
+/// A deploy that failed, was cut off or never told of its end may have left a process behind all the same.
+#[test]
+fn a_process_that_nobody_saw_is_ended_once_a_deploy_was_asked_for() {
+    let mut case = offline(ReclaimPolicy::Retain);
+    case.observed.site = Reading::Known(Some(site(SiteStatus::Suspended)));
+    case.owned.details.process = None;
+    case.owned.releases.next_number = 2;
+    assert_eq!(case.actions(), ["$ Process ploi/acme"]);
+    case.owned.releases.next_number = 1;
+    assert!(case.actions().is_empty(), "nothing was ever started: {:?}", case.actions());
+}
+
 #[test]
 fn nothing_else_goes_within_the_grace() {
     let mut case = offline(ReclaimPolicy::Delete);

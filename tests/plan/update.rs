@@ -1,12 +1,15 @@
 //! A change of one thing leads to that one thing.
 
+use sitewright::plan::draft::later;
+use sitewright::resource::kind::ResourceKind;
 use sitewright::resource::name::Commit;
+use sitewright::resource::owned::{Attempt, READ_BACK};
 use sitewright::resource::reading::{Reading, Wanted};
 use sitewright::resource::record::{Record, RecordType, Ttl};
 use sitewright::resource::release::FailedDeploy;
 use sitewright::resource::site::SiteStatus;
 
-use crate::case::{Case, at, digest, fingerprint, host, site, txt_record};
+use crate::case::{Case, a_record, at, digest, fingerprint, host, live, mark, site, txt_record};
 
 #[test]
 fn one_environment_value_is_one_write_then_one_deploy() {
@@ -194,4 +197,35 @@ fn a_certificate_that_ends_soon_is_renewed_while_it_still_counts() {
     let plan = case.plan();
     assert_eq!(case.actions(), ["~ Certificate ploi/acme.agency.example"]);
     assert!(plan.settled.iter().any(|s| s.reason == "Renewing"), "{plan}");
+}
+
+/// The provider's own check for identical records is not ours: the answer said that it is there.
+#[test]
+fn a_record_that_was_made_a_moment_ago_is_not_made_again_because_a_listing_lags() {
+    let mut case = Case::converged();
+    case.observed.records = Reading::Known(vec![live("r1", Some(mark()), a_record())]);
+    let made = case.owned.resources.iter_mut().find(|known| known.id.as_str() == "r2").expect("the text record");
+    made.since = at(0);
+    assert!(case.actions().is_empty(), "{:?}", case.actions());
+    assert!(case.lines().iter().any(|l| l.contains("[NotVisible]")), "{:?}", case.lines());
+    case.now = at(1);
+    assert_eq!(case.actions(), ["+ Record cloudflare/TXT acme.agency.example"]);
+}
+
+#[test]
+fn what_was_written_and_is_not_shown_yet_is_looked_at_again_soon_and_written_again_late() {
+    let mut case = Case::converged();
+    case.observed.script = Reading::Known(None);
+    let hold = Attempt {
+        failures: 0,
+        next_at: at(1),
+        reason: READ_BACK.into(),
+        message: "not shown yet".into(),
+        permanent: false,
+    };
+    case.owned.attempts.insert(ResourceKind::DeployScript, hold);
+    assert!(case.actions().is_empty(), "{:?}", case.actions());
+    assert_eq!(case.plan().waiting[0].until, Some(later(at(0), case.policy.deploy_poll)));
+    case.now = at(1);
+    assert_eq!(case.actions(), ["+ DeployScript ploi/acme.agency.example"]);
 }

@@ -139,6 +139,7 @@ fn delays() -> PloiDelays {
         deploy: second(30),
         certificate: second(15),
         script: second(4),
+        site_shows: Duration::ZERO,
         delete: second(5),
         env_settles: Duration::ZERO,
     }

@@ -23,6 +23,8 @@ pub struct PloiDelays {
     pub delete: Duration,
     /// Until a read of the environment shows what was written.
     pub env_settles: Duration,
+    /// Until a listing shows a new site.
+    pub site_shows: Duration,
 }
 
 impl PloiDelays {
@@ -38,6 +40,7 @@ impl PloiDelays {
             script: ms(10),
             delete: ms(10),
             env_settles: Duration::ZERO,
+            site_shows: Duration::ZERO,
         }
     }
 
@@ -53,6 +56,7 @@ impl PloiDelays {
             script: ms(800),
             delete: ms(1500),
             env_settles: ms(300),
+            site_shows: ms(300),
         }
     }
 }

@@ -46,6 +46,8 @@ pub async fn list(State(sim): Sim, Path(server): Path<u64>, Query(window): Query
     }
     let wanted = window.search.clone().unwrap_or_default();
     let found = account.sites.values().filter(|site| site.server == server && site.domain.contains(&wanted));
+    let (now, lag) = (sim.world.now(), sim.delays().site_shows);
+    let found = found.filter(|site| now.duration_since(site.created_at).unsigned_abs() >= lag);
     let items: Vec<Value> = found.map(SimSite::json).collect();
     page(&window, &format!("servers/{server}/sites"), items, sim.knobs.lock().totals_lie)
 }

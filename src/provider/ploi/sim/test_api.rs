@@ -53,6 +53,7 @@ impl PloiSim {
         let id = self.make_site(&mut account, server, domain, "ploi", Some("nodejs".to_owned()), "/".to_owned());
         if let Some(site) = account.sites.get_mut(&id) {
             site.status = "active".to_owned();
+            site.created_at = jiff::Timestamp::UNIX_EPOCH; // long ago: every listing shows it
             site.env = env.map(str::to_owned);
             let root = site.directory();
             let names = site.names();
