@@ -242,6 +242,7 @@ const BUGS: &[Planted] = &[
 ];
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "minutes long without optimisation")]
 fn every_planted_bug_is_caught() {
     let named = std::env::var("SITEWRIGHT_PLANTED").ok();
     let bugs: Vec<&'static Planted> =
