@@ -319,7 +319,9 @@ impl Reconciler {
         let failed = record.owned.attempts.values().map(|attempt| attempt.next_at).filter(|at| *at > now).min();
         let moves = plan.waiting.iter().filter(|wait| wait.reason != PREREQUISITES);
         let waits = moves.map(|w| w.until.unwrap_or_else(|| later(now, self.policy.deploy_poll))).min();
+        // A look that is due and was not made has its reason (the client is offline, say): nobody comes back for it at once.
         let probe = record.owned.details.probe.as_ref().map(|seen| later(seen.at, desired.health.interval));
+        let probe = probe.filter(|at| *at > now);
         let soon = if adopted {
             Some(now)
         } else if written {
@@ -327,10 +329,12 @@ impl Reconciler {
         } else {
             None
         };
-        let routine = probe.map_or(resync, |probe| probe.min(resync)).max(now);
+        let routine = probe.map_or(resync, |probe| probe.min(resync));
         let unread = wants_look(record, desired).then(|| later(now, self.policy.deploy_poll));
-        let moving = [failed, waits, soon, unread].into_iter().flatten().min().map(|at| at.max(now));
+        let moving = [failed, waits, soon, unread].into_iter().flatten().min();
         let next = moving.map_or(routine, |at| at.min(routine));
+        // Whatever a plan says, a pass that changed nothing is not made again in the same moment.
+        let next = if adopted { next } else { next.max(later(now, AFTER_WRITE.min(self.policy.deploy_poll))) };
         self.due.lock().insert(record.name.clone(), next);
         match moving {
             Some(at) if at <= later(now, SETTLED_AHEAD) => Next::At(next),

@@ -11,9 +11,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How long a call is on its way: nothing answers in no time, and a listing is older than a write that follows it.
 const LATENCY: Duration = Duration::from_millis(20);
+
+/// What a start of three clients asks of its disk in one instant is a hundredth of this.
+const ASKED_AT_ONCE_MAX: u32 = 20_000;
 
 /// A life of more steps turns in circles: its process stands still from here.
 const STEPS_MAX: usize = 30_000;
@@ -117,12 +121,38 @@ pub struct Fate {
     pub saved: Notify,
     /// Latest arrival of a late call after its sending.
     pub late_max: Duration,
+    /// How much was asked in the newest instant.
+    instant: Mutex<(Instant, u32)>,
+    hot: AtomicBool,
 }
 
 impl Fate {
     pub fn new(course: Course, late_max: Duration, lives: u32) -> Arc<Fate> {
         let state = State { course, steps: 0, log: None, lost: BTreeSet::new(), faults: 0, calm: false, lives };
-        Arc::new(Fate { state: Mutex::new(state), crashed: Notify::new(), saved: Notify::new(), late_max })
+        Arc::new(Fate {
+            state: Mutex::new(state),
+            crashed: Notify::new(),
+            saved: Notify::new(),
+            late_max,
+            instant: Mutex::new((Instant::now(), 0)),
+            hot: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether more is asked in one instant than any work needs: then nothing is answered any more (L11).
+    fn turns_on_the_spot(&self) -> bool {
+        let mut instant = self.instant.lock();
+        let now = Instant::now();
+        *instant = if instant.0 == now { (now, instant.1 + 1) } else { (now, 0) };
+        if instant.1 > ASKED_AT_ONCE_MAX {
+            self.hot.store(true, Ordering::Relaxed);
+        }
+        self.hot.load(Ordering::Relaxed)
+    }
+
+    /// Whether a process turned on the spot.
+    pub fn is_hot(&self) -> bool {
+        self.hot.load(Ordering::Relaxed)
     }
 
     /// Keeps what each step was.
@@ -255,8 +285,11 @@ impl Gate {
         self.fate.turn(place, label)
     }
 
-    /// Never returns in a dead process.
+    /// Never returns in a dead process, nor in one that turns without time passing.
     pub async fn live(&self) {
+        if self.fate.turns_on_the_spot() {
+            std::future::pending::<()>().await;
+        }
         if self.dead.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }

@@ -76,6 +76,9 @@ impl Sim {
             return Ok(());
         }
         let record = self.record(client).await;
+        if self.fate.is_hot() {
+            return Err(format!("L11: the loop turns on the spot: {:?}", record.map(|r| r.status.message)));
+        }
         Err(format!(
             "L1: {client} does not come to {what}: {:#?}",
             record.map(|r| (r.generation, r.observed_generation, r.status, r.owned.intents, r.owned.attempts))
@@ -170,6 +173,7 @@ impl Sim {
     /// The verdict of the monitor.
     pub fn verdict(&self) -> Result<(), String> {
         self.monitor.world();
+        self.monitor.hold("L11", !self.fate.is_hot(), || "the loop turns without time passing".to_owned());
         match self.monitor.violations() {
             violations if violations.is_empty() => Ok(()),
             violations => Err(violations.join("\n")),

@@ -13,6 +13,7 @@ mod life;
 mod line;
 mod many;
 mod planted;
+mod rest;
 mod seeds;
 mod visitors;
 mod world;

@@ -193,6 +193,12 @@ impl Sim {
         }
     }
 
+    /// Another grace of sites and databases for the next process.
+    pub fn set_grace(&mut self, grace: Duration) {
+        self.settings.deletion.grace = grace;
+        self.settings.deletion.database_grace = grace;
+    }
+
     /// Time since the world began.
     pub fn age(&self) -> Duration {
         self.began.elapsed()
