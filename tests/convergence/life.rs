@@ -7,6 +7,7 @@ use sitewright::provider::ploi::sim::PloiDelays;
 use sitewright::provider::postgres::cluster::ADMIN;
 use sitewright::resource::name::ClientName;
 use sitewright::resource::owned::ProcessState;
+use sitewright::status;
 use sitewright::store::{ClientRecord, Store};
 use tokio::sync::OnceCell;
 
@@ -158,7 +159,10 @@ impl Life {
                 self.start();
             }
             let record = self.record().await;
-            if self.trigger.is_dark() && record.as_ref().is_none_or(|record| record.owned.removal.is_some()) {
+            // A pass that began for the living may still be under way when the removal begins.
+            let is_leaving =
+                |r: &ClientRecord| matches!(r.status.phase, status::Phase::Offline | status::Phase::Terminating);
+            if self.trigger.is_dark() && record.as_ref().is_some_and(is_leaving) {
                 self.trigger.lighten(&self.rig.simulators.world.faults);
             }
             let struck = point.is_none_or(|point| {
