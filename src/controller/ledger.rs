@@ -1,5 +1,6 @@
 //! One client's record during a pass: every change reaches the disk before the next step.
 
+use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use crate::controller::clock::Clock;
@@ -43,19 +44,7 @@ impl<'a> Ledger<'a> {
     /// Write-ahead: the intent is on the disk when this returns. Counts how often the write is sent under it.
     pub async fn intend(&self, kind: ResourceKind, keys: &[String]) -> Stored<()> {
         let now = self.clock.now();
-        self.update(|record| {
-            for key in keys {
-                let next_id = record.owned.intents.iter().map(|i| i.id).max().unwrap_or(0) + 1;
-                match record.owned.intents.iter_mut().find(|i| i.kind == kind && i.key == *key) {
-                    Some(intent) => {
-                        intent.sent += 1;
-                        intent.at = now;
-                    }
-                    None => record.owned.intents.push(Intent { id: next_id, kind, key: key.clone(), at: now, sent: 1 }),
-                }
-            }
-        })
-        .await
+        self.update(|record| keys.iter().for_each(|key| open_intent(record, kind, key, now))).await
     }
 
     /// The end of an intent is known.
@@ -89,6 +78,18 @@ impl<'a> Ledger<'a> {
     /// At the end of the pass: what the state holds, and the record as it stands.
     pub fn into_parts(self) -> (ClientRecord, ClientRecord) {
         self.state.into_inner()
+    }
+}
+
+/// Begins an intent within a larger change, or counts one more sending of it.
+pub fn open_intent(record: &mut ClientRecord, kind: ResourceKind, key: &str, now: Timestamp) {
+    let next_id = record.owned.intents.iter().map(|i| i.id).max().unwrap_or(0) + 1;
+    match record.owned.intents.iter_mut().find(|i| i.kind == kind && i.key == *key) {
+        Some(intent) => {
+            intent.sent += 1;
+            intent.at = now;
+        }
+        None => record.owned.intents.push(Intent { id: next_id, kind, key: key.into(), at: now, sent: 1 }),
     }
 }
 

@@ -70,9 +70,12 @@ impl<K: Ord + Clone, V: Clone> Shared<K, V> {
         let mut last_look = slot.last.lock().await;
         // The time before the look: what changes during it may be missing.
         let at = clock.now();
-        if let Some(last) = last_look.as_ref()
-            && (last.at >= fresh || last.closed_until > at)
-        {
+        // How old a look may be is said of good ones: a failed one holds for its pause and no longer.
+        let holds = |last: &&Look<V>| match last.failures {
+            0 => last.at >= fresh,
+            _ => last.closed_until > at || (last.at >= fresh && self.pause_longest.is_zero()),
+        };
+        if let Some(last) = last_look.as_ref().filter(holds) {
             return last.reading.clone();
         }
         let failures = last_look.as_ref().map_or(0, |last| last.failures);
@@ -99,4 +102,28 @@ impl<K: Ord + Clone, V: Clone> Shared<K, V> {
 pub fn doubt<T>(error: &ProviderError, again_at: Timestamp) -> Reading<T> {
     let text = format!("{error}; asked again at {again_at:.0}");
     if error.is_permanent() { Reading::refused(error.reason(), text) } else { Reading::unknown(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    /// Zones and servers are good for an hour: one bad minute of their provider must not be.
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_look_is_repeated_after_its_pause_however_old_a_good_one_may_be() {
+        let (clock, shared) = (Clock::system(), Shared::with_pauses(PAUSE, PAUSE));
+        let long_ago = clock.now();
+        let failure = || ProviderError::new("sim", "GET zones", ErrorClass::Unavailable("answer 503".into()));
+        let failed = shared.get(&1, long_ago, &clock, || async { Err(failure()) }).await;
+        assert!(failed.known().is_none());
+        let shared_failure = shared.get(&1, long_ago, &clock, || async { Ok("asked too soon") }).await;
+        assert!(shared_failure.known().is_none());
+        tokio::time::advance(PAUSE).await;
+        let again = shared.get(&1, long_ago, &clock, || async { Ok("there") }).await;
+        assert_eq!(again.known(), Some(&"there"));
+        let kept = shared.get(&1, long_ago, &clock, || async { Ok("asked again") }).await;
+        assert_eq!(kept.known(), Some(&"there"));
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::controller::details::digest_environment;
-use crate::controller::ledger::{close_intent, put_resource};
+use crate::controller::ledger::{close_intent, open_intent, put_resource};
 use crate::controller::workbench::{Failure, Workbench};
 use crate::plan::change::{Action, Step};
 use crate::plan::draft::later;
@@ -167,21 +167,18 @@ impl SiteSteps<'_> {
     }
 
     async fn suspend(&self, host: &Host, site: &SiteRef) -> Result<(), Failure> {
-        host.sites.suspend(site).await?;
-        Ok(self.bench.ledger.update(|r| r.owned.details.vhost = None).await?)
+        self.forget_before(|details| details.vhost = None).await?;
+        Ok(host.sites.suspend(site).await?)
     }
 
     /// A resumed site gets its virtual host checked and its process started (decisions 32).
     async fn resume(&self, host: &Host, site: &SiteRef) -> Result<(), Failure> {
-        host.sites.resume(site).await?;
-        self.bench
-            .ledger
-            .update(|r| {
-                r.owned.details.vhost = None;
-                r.owned.details.probe = None;
-            })
-            .await?;
-        Ok(())
+        self.forget_before(|details| {
+            details.vhost = None;
+            details.probe = None;
+        })
+        .await?;
+        Ok(host.sites.resume(site).await?)
     }
 
     async fn start_run(&self, host: &Host, site: SiteRef, purpose: Purpose) -> Result<(), Failure> {
@@ -313,16 +310,13 @@ impl SiteSteps<'_> {
 
     async fn restore_virtual_host(&self, host: &Host, site: &SiteRef, text: &str) -> Result<(), Failure> {
         let Some(virtual_hosts) = &host.virtual_hosts else { return Ok(()) };
+        self.forget_before(|details| {
+            details.vhost = None;
+            details.vhost_loaded = false;
+        })
+        .await?;
         virtual_hosts.write_virtual_host(site, text).await?;
-        self.bench
-            .ledger
-            .update(|r| {
-                r.owned.vhost_before = None;
-                r.owned.details.vhost = None;
-                r.owned.details.vhost_loaded = false;
-            })
-            .await?;
-        Ok(())
+        Ok(self.bench.ledger.update(|r| r.owned.vhost_before = None).await?)
     }
 
     async fn set_aliases(
@@ -332,15 +326,12 @@ impl SiteSteps<'_> {
         wanted: &std::collections::BTreeSet<HostName>,
     ) -> Result<(), Failure> {
         let Some(aliases) = &host.aliases else { return Ok(()) };
-        let result = aliases.set_aliases(site, wanted).await;
-        self.bench
-            .ledger
-            .update(|r| {
-                r.owned.details.aliases = None;
-                r.owned.details.vhost = None;
-            })
-            .await?;
-        Ok(result?)
+        self.forget_before(|details| {
+            details.aliases = None;
+            details.vhost = None;
+        })
+        .await?;
+        Ok(aliases.set_aliases(site, wanted).await?)
     }
 
     async fn deploy(
@@ -354,9 +345,9 @@ impl SiteSteps<'_> {
         let ledger = self.bench.ledger;
         let baseline = host.releases.baseline(site).await?;
         let requested_at = self.bench.clock.now();
-        ledger.intend(ResourceKind::Release, &[site.domain.to_string()]).await?;
         ledger
             .update(|r| {
+                open_intent(r, ResourceKind::Release, site.domain.as_str(), requested_at);
                 let number = r.owned.releases.next_number;
                 r.owned.releases.next_number += 1;
                 let fingerprint = fingerprint.clone();
@@ -391,27 +382,24 @@ impl SiteSteps<'_> {
         let key = root.to_string();
         ledger
             .update(|r| {
+                open_intent(r, ResourceKind::Certificate, &key, at);
                 r.owned.order = Some(CertificateOrder { names: names.clone(), at, id: None });
                 r.owned.details.certificates = None;
             })
             .await?;
-        ledger.intend(ResourceKind::Certificate, std::slice::from_ref(&key)).await?;
         let result = certificates.order(site, root, names).await;
         ledger
-            .update(|r| {
-                r.owned.details.certificates = None;
-                match &result {
-                    Ok(id) => {
-                        close_intent(r, ResourceKind::Certificate, &key);
-                        if let Some(order) = r.owned.order.as_mut() {
-                            order.id.clone_from(id);
-                        }
+            .update(|r| match &result {
+                Ok(id) => {
+                    close_intent(r, ResourceKind::Certificate, &key);
+                    if let Some(order) = r.owned.order.as_mut() {
+                        order.id.clone_from(id);
                     }
-                    Err(error) if error.is_ambiguous() => {}
-                    Err(_) => {
-                        close_intent(r, ResourceKind::Certificate, &key);
-                        r.owned.order = None;
-                    }
+                }
+                Err(error) if error.is_ambiguous() => {}
+                Err(_) => {
+                    close_intent(r, ResourceKind::Certificate, &key);
+                    r.owned.order = None;
                 }
             })
             .await?;
@@ -420,16 +408,14 @@ impl SiteSteps<'_> {
 
     async fn delete_certificate(&self, host: &Host, site: &SiteRef, id: &RemoteId) -> Result<(), Failure> {
         let Some(certificates) = &host.certificates else { return Ok(()) };
+        self.forget_before(|details| {
+            details.certificates = None;
+            details.vhost = None;
+        })
+        .await?;
         certificates.delete_certificate(site, id).await?;
-        self.bench
-            .ledger
-            .update(|r| {
-                r.owned.resources.retain(|known| !(known.kind == ResourceKind::Certificate && known.id == *id));
-                r.owned.details.certificates = None;
-                r.owned.details.vhost = None;
-            })
-            .await?;
-        Ok(())
+        let is_it = |known: &OwnedResource| known.kind == ResourceKind::Certificate && known.id == *id;
+        Ok(self.bench.ledger.update(|r| r.owned.resources.retain(|known| !is_it(known))).await?)
     }
 
     /// The password is durable before the call; after a lost answer, or a refusal, a login with it tells whose it is.

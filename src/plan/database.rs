@@ -33,7 +33,9 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
             return draft.unknown(reference(ResourceKind::Database, database.name.as_str(), None), reason);
         }
     };
-    if plan_database(input, draft, database, catalog) == Claim::Refused {
+    let is_refused = plan_database(input, draft, database, catalog) == Claim::Refused;
+    let is_held = draft.plan.waiting.iter().any(|waiting| waiting.resource.kind == ResourceKind::Database);
+    if is_refused || is_held {
         return Stage::NotYet;
     }
     plan_login(input, draft, database, catalog)
@@ -126,8 +128,7 @@ fn plan_login(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, cat
         return draft.refuse(resource, "Conflict", format!("role {} exists and is not ours; choose another spec.database.name, or take it over with the annotation sitewright/adopt: \"{}\"", database.login, database.login));
     }
     let database_settled =
-        draft.plan.actions.iter().all(|a| a.resource.kind != ResourceKind::Database || a.op == Op::Adopt)
-            && !draft.plan.waiting.iter().any(|w| w.resource.kind == ResourceKind::Database);
+        draft.plan.actions.iter().all(|a| a.resource.kind != ResourceKind::Database || a.op == Op::Adopt);
     match role {
         None => draft.act(
             Op::Create,

@@ -199,7 +199,7 @@ fn plan_record(
         .or_else(|| there.first());
     let Some(live) = best else {
         if let Some(known) = young(input, record) {
-            let until = later(known.since, input.policy.settle);
+            let until = draft.look_again(later(known.since, input.policy.settle));
             let resource = record_ref(&known.provider, &known.name, Some(&known.id));
             draft.wait(resource, "NotVisible", "it was made a moment ago and no listing shows it yet", Some(until));
             return None;

@@ -119,13 +119,13 @@ impl<'a> Draft<'a> {
             && let Some(attempt) = self.owned.attempts.get(&resource.kind)
             && attempt.next_at > self.now
         {
-            let look =
-                if attempt.reason == READ_BACK { later(self.now, self.policy.deploy_poll) } else { Timestamp::MAX };
+            let is_awaited = attempt.reason == READ_BACK;
+            let until = if is_awaited { self.look_again(attempt.next_at) } else { attempt.next_at };
             self.plan.waiting.push(Waiting {
                 resource,
                 reason: attempt.reason.clone(),
                 message: attempt.message.clone(),
-                until: Some(attempt.next_at.min(look)),
+                until: Some(until),
                 unknown: false,
             });
             return Stage::NotYet;
@@ -150,10 +150,15 @@ impl<'a> Draft<'a> {
                     "a create was sent at {} and its answer is not known; it is looked for until {until:.0}, then sent again",
                     intent.at
                 );
-                return self.wait(resource, "Settling", message, Some(until));
+                return self.wait(resource, "Settling", message, Some(self.look_again(until)));
             }
         }
         self.act(Op::Create, resource, changes, reason, step)
+    }
+
+    /// When something is looked at that may be seen any moment, and at the latest at `end`.
+    pub fn look_again(&self, end: Timestamp) -> Timestamp {
+        later(self.now, self.policy.deploy_poll).min(end)
     }
 
     /// Waits.

@@ -93,7 +93,7 @@ fn settle(input: &Input<'_>, draft: &mut Draft<'_>, intent: &Intent) -> Stage {
     }
     let message =
         format!("a create was sent at {:.0} and its answer is not known; it is looked for until {until:.0}", intent.at);
-    draft.wait(asked_for(input, intent), "Settling", message, Some(until))
+    draft.wait(asked_for(input, intent), "Settling", message, Some(draft.look_again(until)))
 }
 
 fn asked_for(input: &Input<'_>, intent: &Intent) -> ResourceRef {

@@ -72,15 +72,19 @@ fn plan_addresses(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
     delete_records(input, draft, "the client goes offline", |kind| kind.is_address())
 }
 
+fn may_have_records(input: &Input<'_>) -> bool {
+    let asked_for = input.owned.intents.iter().any(|intent| intent.kind == ResourceKind::Record);
+    let managed = input.desired.dns.value().is_some_and(Option::is_some);
+    managed || asked_for || input.owned.first(ResourceKind::Record).is_some()
+}
+
 fn delete_records(
     input: &Input<'_>,
     draft: &mut Draft<'_>,
     reason: &str,
     which: impl Fn(crate::resource::record::RecordType) -> bool,
 ) -> Stage {
-    let asked_for = input.owned.intents.iter().any(|intent| intent.kind == ResourceKind::Record);
-    let known = input.owned.first(ResourceKind::Record).is_some();
-    if !known && !asked_for && input.desired.dns.value().is_none_or(Option::is_none) {
+    if !may_have_records(input) {
         return Stage::Done;
     }
     let records = match &input.observed.records {
@@ -115,7 +119,7 @@ fn wait_for_young_records(input: &Input<'_>, draft: &mut Draft<'_>, records: &[(
         if until > input.now && !records.iter().any(|(_, live)| live.id == known.id) {
             let message = format!("it was made at {:.0} and no listing shows it yet", known.since);
             let resource = record_ref(&known.provider, &known.name, Some(&known.id));
-            stage = draft.wait(resource, "NotVisible", message, Some(until));
+            stage = draft.wait(resource, "NotVisible", message, Some(draft.look_again(until)));
         }
     }
     stage
@@ -125,8 +129,9 @@ fn wait_for_young_records(input: &Input<'_>, draft: &mut Draft<'_>, records: &[(
 fn plan_offline(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> Stage {
     let Some(site) = input.owned.first(ResourceKind::Site) else { return Stage::Done };
     let drain = input.policy.drain.unwrap_or(std::time::Duration::from_secs(u64::from(removal.ttl_seconds)));
-    let drained = later(removal.records_gone_at.unwrap_or(input.now), drain);
-    if removal.records_gone_at.is_none() || drained > input.now {
+    let gone_at = if may_have_records(input) { removal.records_gone_at } else { Some(removal.offline_since) };
+    let drained = later(gone_at.unwrap_or(input.now), drain);
+    if gone_at.is_none() || drained > input.now {
         return draft.wait(
             client_ref(input, ResourceKind::Site),
             "Draining",
@@ -180,7 +185,12 @@ fn plan_site_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>
             delete_records(input, draft, "the client goes", |_| true);
             let until = later(known.since, input.policy.settle);
             let message = format!("site {} was made a moment ago and no listing shows it yet", known.id);
-            return draft.wait(client_ref(input, ResourceKind::Site), "NotVisible", message, Some(until));
+            return draft.wait(
+                client_ref(input, ResourceKind::Site),
+                "NotVisible",
+                message,
+                Some(draft.look_again(until)),
+            );
         }
     };
     if live.value.status == SiteStatus::Deleting {

@@ -78,11 +78,12 @@ fn plan_site<'a>(input: &Input<'a>, draft: &mut Draft<'_>, wanted: &DesiredSite)
             if let Some(known) = input.owned.resource(ResourceKind::Site, wanted.domain.as_str())
                 && later(known.since, input.policy.settle) > input.now
             {
+                let until = draft.look_again(later(known.since, input.policy.settle));
                 draft.wait(
                     wanted.site(None),
                     "NotVisible",
                     format!("site {} was created and no listing shows it yet", known.id),
-                    Some(later(known.since, input.policy.settle)),
+                    Some(until),
                 );
                 return None;
             }

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use sitewright::provider::ploi::sim::PloiDelays;
 use sitewright::provider::postgres::cluster::ADMIN;
+use sitewright::resource::name::ClientName;
 use sitewright::resource::owned::ProcessState;
-use sitewright::store::ClientRecord;
+use sitewright::status;
+use sitewright::store::{ClientRecord, Store};
+use tokio::sync::OnceCell;
 
 use crate::kill_points::{Phase, Point, Trigger, Write};
 use crate::one_of_everything::{Wanted, check_gone, check_living};
@@ -44,6 +47,8 @@ pub const COURSES: [Course; 4] = [
 /// A client and the world around it.
 pub struct Life {
     rig: Rig,
+    /// Opened once it is there: looked into at every poll.
+    store: OnceCell<Arc<dyn Store>>,
     client: String,
     trigger: Arc<Trigger>,
     neighbours: Neighbours,
@@ -95,6 +100,7 @@ impl Life {
         if !points.is_empty() {
             rig.simulators.cloudflare.turn(|knobs| knobs.stale_list = LAG);
         }
+        rig.simulators.ploi.turn(|knobs| knobs.vhost_edits_survive = false);
         rig.simulators.world.state().git.push(OTHER_REPOSITORY, "main");
         let trigger = Arc::new(Trigger::default());
         trigger.hook(&rig.simulators.world.faults);
@@ -110,12 +116,20 @@ impl Life {
         let bystander = crate::rig::spec("bystander", "  reconcile: { mode: paused }\n");
         rig.write("bystander.yaml", &bystander);
         let neighbours = Neighbours::move_in(&rig, &client).await;
-        Life { rig, client, trigger, neighbours, course, points }
+        Life { rig, store: OnceCell::new(), client, trigger, neighbours, course, points }
     }
 
     fn start(&self) {
         let daemon = self.rig.daemon();
         *self.trigger.daemon.lock() = Some(daemon);
+    }
+
+    async fn record(&self) -> Option<ClientRecord> {
+        if !self.rig.path(".sitewright/state.db").exists() {
+            return None;
+        }
+        let store = self.store.get_or_init(async || self.rig.store()).await;
+        store.client(&ClientName::trusted(&self.client)).await.ok().flatten()
     }
 
     fn stop(&self) {
@@ -144,8 +158,11 @@ impl Life {
             if self.trigger.has_fired() && self.trigger.daemon.lock().is_none() {
                 self.start();
             }
-            let record = self.rig.client(&self.client).await;
-            if self.trigger.is_dark() && record.as_ref().is_none_or(|record| record.owned.removal.is_some()) {
+            let record = self.record().await;
+            // A pass that began for the living may still be under way when the removal begins.
+            let is_leaving =
+                |r: &ClientRecord| matches!(r.status.phase, status::Phase::Offline | status::Phase::Terminating);
+            if self.trigger.is_dark() && record.as_ref().is_some_and(is_leaving) {
                 self.trigger.lighten(&self.rig.simulators.world.faults);
             }
             let struck = point.is_none_or(|point| {
@@ -229,7 +246,7 @@ impl Life {
     /// One phase with its fault; gives the writes it took.
     async fn phase(&self, phase: Phase) -> Result<Vec<Write>, String> {
         let point = self.arm(phase);
-        let generation = self.rig.client(&self.client).await.map_or(0, |record| record.generation);
+        let generation = self.record().await.map_or(0, |record| record.generation);
         match phase {
             Phase::Provision | Phase::Abandon | Phase::Amend | Phase::Resume | Phase::Return => self.write(FIRST),
             Phase::Update => self.write(SECOND),

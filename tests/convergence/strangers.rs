@@ -66,14 +66,16 @@ impl Rig {
     pub async fn site_snapshot(&self, domain: &str) -> Vec<Value> {
         let id = self.simulators.ploi.site_id(SERVER, domain).expect("the site");
         let base = format!("{}/servers/{SERVER}/sites/{id}", self.environment["PLOI_API_URL"]);
-        let http = reqwest::Client::new();
+        let http = reqwest::Client::builder().user_agent("onlooker").build().expect("a client");
         let mut all = Vec::new();
         for piece in
             ["", "/env", "/repository", "/nginx-configuration", "/deploy/script", "/aliases", "/certificates", "/log"]
         {
             let request = http.get(format!("{base}{piece}")).bearer_auth(&self.environment["PLOI_API_TOKEN"]);
             let answer = request.send().await.expect("an answer");
-            all.push(json!([answer.status().as_u16(), answer.text().await.expect("a body")]));
+            let status = answer.status().as_u16();
+            assert!([200, 404].contains(&status), "{piece}: {status}");
+            all.push(json!([status, answer.text().await.expect("a body")]));
         }
         all
     }

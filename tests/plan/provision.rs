@@ -35,6 +35,17 @@ fn a_new_client_begins_with_database_and_site_side_by_side() {
     );
 }
 
+/// Without its group role it would only fail, and say that ours is a stranger's.
+#[test]
+fn a_login_waits_while_its_database_is_held_back() {
+    let mut case = Case::new_client();
+    case.owned.attempts.insert(
+        ResourceKind::Database,
+        Attempt { failures: 1, next_at: at(1), reason: "AnswerLost".into(), message: "lost".into(), permanent: false },
+    );
+    assert_eq!(case.actions(), ["+ Site ploi/acme.agency.example"]);
+}
+
 #[test]
 fn a_site_that_is_being_built_is_not_touched() {
     let mut case = Case::new_client();

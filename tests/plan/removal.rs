@@ -2,8 +2,9 @@
 
 use sitewright::plan::removal::{DropEvidence, may_drop};
 use sitewright::resource::database::DatabaseState;
+use sitewright::resource::kind::ResourceKind;
 use sitewright::resource::owned::ProcessState;
-use sitewright::resource::reading::{Reading, Seen};
+use sitewright::resource::reading::{Reading, Seen, Wanted};
 use sitewright::resource::removal::{Backup, ReclaimPolicy, Removal};
 use sitewright::resource::site::SiteStatus;
 
@@ -37,7 +38,7 @@ fn gone(reclaim: ReclaimPolicy) -> Case {
     removal(&mut case).site_gone_at = Some(at(7 * DAY));
     case.observed.site = Reading::Known(None);
     case.observed.records = Reading::Known(vec![]);
-    case.owned.resources.retain(|r| !matches!(r.kind, sitewright::resource::kind::ResourceKind::Site));
+    case.owned.resources.retain(|r| !matches!(r.kind, ResourceKind::Site));
     case
 }
 
@@ -55,6 +56,17 @@ fn the_site_is_suspended_only_after_the_time_to_live() {
     assert_eq!(case.actions(), ["~ Site ploi/acme.agency.example (71)"]);
     case.observed.site = Reading::Known(Some(site(SiteStatus::Suspended)));
     assert_eq!(case.actions(), ["$ Process ploi/acme"]);
+}
+
+#[test]
+fn a_client_whose_records_are_made_by_somebody_else_goes_offline_too() {
+    let mut case = going(ReclaimPolicy::Retain);
+    case.desired.dns = Wanted::Value(None);
+    case.observed.records = Reading::unknown("no DNS is managed");
+    case.owned.resources.retain(|known| known.kind != ResourceKind::Record);
+    case.now = at(10);
+    case.absorb();
+    assert_eq!(case.actions(), ["~ Site ploi/acme.agency.example (71)"]);
 }
 
 /// A deploy that failed, was cut off or never told of its end may have left a process behind all the same.

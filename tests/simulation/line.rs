@@ -44,6 +44,9 @@ impl Replica {
     }
 }
 
+/// A write (method, path, body) as the monitor sees it.
+pub type CallMonitor = Arc<dyn Fn(&str, &str, &[u8]) + Send + Sync>;
+
 /// The way of one process to one provider.
 pub struct SimLine {
     pub provider: &'static str,
@@ -52,7 +55,7 @@ pub struct SimLine {
     pub replica: Arc<Replica>,
     pub planted: Option<&'static Planted>,
     /// Called when a write reaches the provider, before it happens.
-    pub monitor: Arc<dyn Fn(&str, &str, &[u8]) + Send + Sync>,
+    pub monitor: CallMonitor,
 }
 
 /// Listings, which a provider may serve from a replica.

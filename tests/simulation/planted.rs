@@ -15,6 +15,9 @@ use sitewright::resource::owned::{AdministratorState, MarkState};
 use sitewright::resource::removal::ReclaimPolicy;
 use sitewright::store::ClientRecord;
 
+/// What a line carries back.
+type Answered = Result<Response<Bytes>, String>;
+
 /// A bug at one seam.
 #[derive(Clone, Copy)]
 pub enum Bug {
@@ -23,7 +26,7 @@ pub enum Bug {
     /// Of the memory: what is written down is not what was found out.
     Memory(fn(&mut ClientRecord)),
     /// Of the reading: an answer (of this method and path) is taken for another.
-    Answer(fn(&str, &str, Result<Response<Bytes>, String>) -> Result<Response<Bytes>, String>),
+    Answer(fn(&str, &str, Answered) -> Answered),
     /// Of the reading of databases; `None`: the look failed.
     Catalog(fn(Option<Catalog>) -> Option<Catalog>),
     /// A write is sent twice.
@@ -44,13 +47,13 @@ fn forget_intents(record: &mut ClientRecord, kind: ResourceKind) {
     record.owned.intents.retain(|intent| intent.kind != kind);
 }
 
-fn good(body: &'static str) -> Result<Response<Bytes>, String> {
+fn good(body: &'static str) -> Answered {
     let mut answer = Response::new(Bytes::from_static(body.as_bytes()));
     answer.headers_mut().insert("content-type", "application/json".parse().unwrap());
     Ok(answer)
 }
 
-fn failed(answer: &Result<Response<Bytes>, String>) -> bool {
+fn failed(answer: &Answered) -> bool {
     answer.as_ref().map_or(true, |answer| !answer.status().is_success() || !is_json(answer))
 }
 

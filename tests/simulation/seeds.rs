@@ -137,12 +137,10 @@ impl Life {
             self.comes_right(index).await?;
         }
         self.sim.still().await?;
-        for index in 0..CLIENTS.len() {
-            match self.wanted[index].text {
-                Some((alias, version)) => {
-                    self.sim.check_living(CLIENTS[index], ALIASES[alias], &version.to_string())?;
-                }
-                None => self.sim.check_gone(CLIENTS[index])?,
+        for (client, wanted) in CLIENTS.iter().zip(&self.wanted) {
+            match wanted.text {
+                Some((alias, version)) => self.sim.check_living(client, ALIASES[alias], &version.to_string())?,
+                None => self.sim.check_gone(client)?,
             }
         }
         self.sim.check_strangers()?;

@@ -46,10 +46,13 @@ const TOKEN: &str = "simulated";
 pub const SETTLE: Duration = Duration::from_secs(90);
 pub const RESYNC: Duration = Duration::from_secs(900);
 
+/// A text and the number of its version.
+type Version = (Arc<[u8]>, u32);
+
 /// Specs without a disk; a version of each text, and a notice at every change.
 #[derive(Default)]
 pub struct Specs {
-    files: Mutex<BTreeMap<String, (Arc<[u8]>, u32)>>,
+    files: Mutex<BTreeMap<String, Version>>,
     versions: Mutex<u32>,
     changed: Arc<Notify>,
     /// Why the directory cannot be read now.
@@ -75,10 +78,8 @@ impl SpecSource for Specs {
         if let Some(problem) = self.problem.lock().clone() {
             return Err(DirectoryProblem { path: "specs".into(), problem });
         }
-        let read = |(bytes, version): &(Arc<[u8]>, u32)| FileReading::Read {
-            bytes: bytes.clone(),
-            stamp: Stamp::of_version(*version),
-        };
+        let read =
+            |(bytes, version): &Version| FileReading::Read { bytes: bytes.clone(), stamp: Stamp::of_version(*version) };
         let files = self.files.lock().iter().map(|(file, text)| (file.clone(), read(text))).collect();
         Ok(Scan { root: (1, 1), files, passed_over: Vec::new() })
     }
