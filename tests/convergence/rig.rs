@@ -149,7 +149,7 @@ impl Rig {
 
     /// Runs until every client has settled; gives whether all are ready.
     pub async fn once(&self) -> bool {
-        let output = self.run(&["run", "--once", "--timeout", "3m"]).await;
+        let output = self.run(&["run", "--once", "--timeout", "10m"]).await;
         if !output.status.success() {
             eprintln!("{}", String::from_utf8_lossy(&output.stderr));
         }
