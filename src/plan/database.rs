@@ -2,15 +2,12 @@
 
 use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::draft::{Draft, Input, Stage};
-use crate::resource::database::{Catalog, Database, DatabaseState};
+use crate::resource::database::{Catalog, Database, DatabaseState, PROVIDER};
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::mark::Mark;
 use crate::resource::name::RemoteId;
 use crate::resource::owned::{MarkState, Owned};
 use crate::resource::reading::{Reading, Wanted};
-
-/// `postgres`: the one provider of databases so far; the name only labels plans.
-pub(in crate::plan) const PROVIDER: &str = "postgres";
 
 /// Database first, then its login.
 pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {

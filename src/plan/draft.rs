@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::plan::change::{Action, FieldChange, Op, Plan, Refused, Settled, Step, Waiting};
+use crate::resource::database::PROVIDER;
 use crate::resource::desired::Desired;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::observed::Observed;
@@ -86,6 +87,28 @@ impl Input<'_> {
             Some(Reading::Known(RunState::Finished { exit_code, .. })) => format!("ended with exit code {exit_code}"),
             Some(Reading::Unknown { reason }) => reason.clone(),
         })
+    }
+
+    /// The first thing of a kind that is remembered, or the client where none is.
+    pub fn client_ref(&self, kind: ResourceKind) -> ResourceRef {
+        let known = self.owned.first(kind);
+        ResourceRef {
+            kind,
+            provider: known.map_or_else(|| self.provider_of(kind), |k| k.provider.clone()),
+            name: known.map_or_else(|| self.desired.client.to_string(), |k| k.name.clone()),
+            id: known.map(|k| k.id.to_string()),
+        }
+    }
+
+    /// Where a thing of this kind would be; a word for people where the settings name nobody any more.
+    fn provider_of(&self, kind: ResourceKind) -> String {
+        let site = self.desired.site.value().map(|site| &site.provider);
+        let dns = self.desired.dns.value().and_then(Option::as_ref).map(|dns| &dns.provider);
+        match kind {
+            ResourceKind::Record => dns.map_or_else(|| "dns".into(), String::clone),
+            ResourceKind::Database | ResourceKind::Role => PROVIDER.into(),
+            _ => site.map_or_else(|| "host".into(), String::clone),
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use crate::plan::both;
 use crate::plan::change::{Op, Step};
 use crate::plan::database::remembered;
 use crate::plan::draft::{Draft, Input, Stage, later};
-use crate::plan::removal::client_ref;
 use crate::resource::database::{Catalog, Database, DatabaseMark};
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::mark::Mark;
@@ -97,5 +96,5 @@ fn settle(input: &Input<'_>, draft: &mut Draft<'_>, intent: &Intent) -> Stage {
 }
 
 fn asked_for(input: &Input<'_>, intent: &Intent) -> ResourceRef {
-    ResourceRef { name: intent.key.clone(), id: None, ..client_ref(input, intent.kind) }
+    ResourceRef { name: intent.key.clone(), id: None, ..input.client_ref(intent.kind) }
 }

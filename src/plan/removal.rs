@@ -1,7 +1,7 @@
 //! Taking a client down in an order that loses nothing, every step but the last reversible (design 5, decisions 26-27).
 
 use crate::plan::change::{FieldChange, Op, Step};
-use crate::plan::database::{PROVIDER, remembered};
+use crate::plan::database::remembered;
 use crate::plan::dns::record_ref;
 use crate::plan::draft::{Draft, Input, Stage, later};
 use crate::plan::{lost_creates, process};
@@ -28,7 +28,7 @@ pub fn plan(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) {
     }
     let due = later(removal.offline_since, input.policy.deletion_grace);
     if removal.site_gone_at.is_none() && due > input.now {
-        let resource = client_ref(input, ResourceKind::Site);
+        let resource = input.client_ref(ResourceKind::Site);
         draft.wait(
             resource,
             "Grace",
@@ -44,27 +44,6 @@ pub fn plan(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) {
         return;
     }
     plan_database_removal(input, removal, draft);
-}
-
-pub(in crate::plan) fn client_ref(input: &Input<'_>, kind: ResourceKind) -> ResourceRef {
-    let known = input.owned.first(kind);
-    ResourceRef {
-        kind,
-        provider: known.map_or_else(|| provider_of(input, kind), |k| k.provider.clone()),
-        name: known.map_or_else(|| input.desired.client.to_string(), |k| k.name.clone()),
-        id: known.map(|k| k.id.to_string()),
-    }
-}
-
-/// Where a thing of this kind would be; a word for people where the settings name nobody any more.
-fn provider_of(input: &Input<'_>, kind: ResourceKind) -> String {
-    let site = input.desired.site.value().map(|site| &site.provider);
-    let dns = input.desired.dns.value().and_then(Option::as_ref).map(|dns| &dns.provider);
-    match kind {
-        ResourceKind::Record => dns.map_or_else(|| "dns".into(), String::clone),
-        ResourceKind::Database | ResourceKind::Role => PROVIDER.into(),
-        _ => site.map_or_else(|| "host".into(), String::clone),
-    }
 }
 
 /// Address records first: nobody may be sent to a site that is about to go. Mail and text records stay through the grace.
@@ -90,10 +69,10 @@ fn delete_records(
     let records = match &input.observed.records {
         Reading::Known(records) => records,
         Reading::Unknown { reason } => {
-            return draft.unknown(client_ref(input, ResourceKind::Record), reason);
+            return draft.unknown(input.client_ref(ResourceKind::Record), reason);
         }
     };
-    let provider = client_ref(input, ResourceKind::Record).provider;
+    let provider = input.client_ref(ResourceKind::Record).provider;
     let mut stage = wait_for_young_records(input, draft, records);
     for (zone, live) in records {
         if live.mark.as_ref() == Some(&input.desired.mark) && which(live.value.kind) {
@@ -133,14 +112,14 @@ fn plan_offline(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> 
     let drained = later(gone_at.unwrap_or(input.now), drain);
     if gone_at.is_none() || drained > input.now {
         return draft.wait(
-            client_ref(input, ResourceKind::Site),
+            input.client_ref(ResourceKind::Site),
             "Draining",
             format!("caches may hold the address until {drained:.0}; the site is suspended then"),
             Some(drained),
         );
     }
     match &input.observed.site {
-        Reading::Unknown { reason } => draft.unknown(client_ref(input, ResourceKind::Site), reason),
+        Reading::Unknown { reason } => draft.unknown(input.client_ref(ResourceKind::Site), reason),
         Reading::Known(None) => Stage::Done,
         Reading::Known(Some(live)) if live.id != site.id => Stage::Done, // somebody else's by now: not ours to touch
         Reading::Known(Some(live)) => match &live.value.status {
@@ -148,13 +127,13 @@ fn plan_offline(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> 
             SiteStatus::Deleting => Stage::Done,
             status if status.is_idle() => draft.act(
                 Op::Update,
-                client_ref(input, ResourceKind::Site),
+                input.client_ref(ResourceKind::Site),
                 vec![FieldChange::shown("status", Some(status.as_str().into()), Some("suspended".into()))],
                 "the client goes offline",
                 Step::SuspendSite,
             ),
             other => draft.wait(
-                client_ref(input, ResourceKind::Site),
+                input.client_ref(ResourceKind::Site),
                 "SiteBusy",
                 format!("the host says `{}`; the site is suspended when it is idle", other.as_str()),
                 None,
@@ -179,14 +158,14 @@ fn plan_site_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>
         return delete_records(input, draft, "the client goes", |_| true);
     };
     let live = match &input.observed.site {
-        Reading::Unknown { reason } => return draft.unknown(client_ref(input, ResourceKind::Site), reason),
+        Reading::Unknown { reason } => return draft.unknown(input.client_ref(ResourceKind::Site), reason),
         Reading::Known(Some(live)) if live.id == known.id => live,
         Reading::Known(_) => {
             delete_records(input, draft, "the client goes", |_| true);
             let until = later(known.since, input.policy.settle);
             let message = format!("site {} was made a moment ago and no listing shows it yet", known.id);
             return draft.wait(
-                client_ref(input, ResourceKind::Site),
+                input.client_ref(ResourceKind::Site),
                 "NotVisible",
                 message,
                 Some(draft.look_again(until)),
@@ -195,7 +174,7 @@ fn plan_site_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>
     };
     if live.value.status == SiteStatus::Deleting {
         return draft.wait(
-            client_ref(input, ResourceKind::Site),
+            input.client_ref(ResourceKind::Site),
             "Deleting",
             "the host is removing the site",
             Some(later(input.now, input.policy.deploy_poll)),
@@ -211,7 +190,7 @@ fn plan_site_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>
     plan_certificates(input, draft);
     draft.act(
         Op::Delete,
-        client_ref(input, ResourceKind::Site),
+        input.client_ref(ResourceKind::Site),
         vec![FieldChange::shown("domain", Some(known.name.clone()), None)],
         "its grace is over",
         Step::DeleteSite,
@@ -223,7 +202,7 @@ fn plan_certificates(input: &Input<'_>, draft: &mut Draft<'_>) {
     let ours =
         |id| input.owned.resources.iter().any(|r: &OwnedResource| r.kind == ResourceKind::Certificate && r.id == id);
     for live in all.iter().filter(|live| live.value.status != CertificateStatus::Deleting && ours(live.id.clone())) {
-        let mut resource = client_ref(input, ResourceKind::Certificate);
+        let mut resource = input.client_ref(ResourceKind::Certificate);
         resource.id = Some(live.id.to_string());
         draft.act(Op::Delete, resource, Vec::new(), "its site goes", Step::DeleteCertificate(live.id.clone()));
     }
@@ -234,7 +213,7 @@ fn plan_database_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft
     if input.owned.resource(ResourceKind::Database, database.name.as_str()).is_none() {
         return; // never ours, or dropped
     }
-    let resource = client_ref(input, ResourceKind::Database);
+    let resource = input.client_ref(ResourceKind::Database);
     let catalog = match &input.observed.catalog {
         Reading::Known(catalog) => catalog,
         Reading::Unknown { reason } => {

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::resource::mark::{MARK_PREFIX, Mark};
 use crate::resource::name::{Instance, SqlName, Uid};
 
+/// The one provider of databases.
+pub const PROVIDER: &str = "postgres";
+
 /// One row of the catalog: any non-template database of the server, ours or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseRow {
