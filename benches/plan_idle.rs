@@ -180,6 +180,8 @@ impl Template {
         record.secrets = self.secrets.clone();
         let port = 4_001 + number as u16;
         record.owned.allocation.port = record.owned.allocation.port.map(|(server, _)| (server, port));
+        // What was written last was the original's; the copy's digests follow below, without a look at the simulator.
+        record.owned.attempts.clear();
         for resource in &mut record.owned.resources {
             match resource.kind {
                 ResourceKind::Site => resource.id = RemoteId::trusted(number.to_string()),
