@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,9 @@ use crate::provider::tally::{Calls, Tally};
 use crate::store::{Store, Stored};
 
 /// What only people read is written this often at most.
-const KEEP_EVERY: Duration = Duration::from_secs(2);
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// A reservation of which nothing was used for this long is given back; a poll every few seconds is no reason to write each time.
+const GIVEN_BACK_AFTER: Duration = Duration::from_secs(60);
 /// The part of a limit that is reserved at a time; a kill in that moment costs as much of one window.
 const RESERVED_DIVISOR: u32 = 10;
 /// The most that is reserved at a time: beyond it the write is no longer what holds calls up.
@@ -116,7 +118,7 @@ impl Accounts {
             done
         };
         let budgets = self.budgets.iter().map(|(name, budget)| self.keep(name, budget, end.clone()));
-        let (done, _) = join(work, join_all(budgets)).await;
+        let (done, ..) = join3(work, join_all(budgets), self.tell(end)).await;
         self.tell_asked().await;
         done
     }
@@ -124,27 +126,24 @@ impl Accounts {
     /// Keeps one account. A reservation that was not used for a while is given back, so that a kill at rest costs nothing.
     async fn keep(&self, name: &str, budget: &Budget, mut end: watch::Receiver<bool>) {
         let mut kept = budget.snapshot();
-        let mut is_unsettled = false;
+        let mut again = None;
         loop {
             let is_time = tokio::select! {
                 () = budget.news() => false,
-                () = sleep(KEEP_EVERY), if is_unsettled => true,
+                () = sleep(again.unwrap_or_default()), if again.is_some() => true,
                 _ = end.wait_for(|ended| *ended) => break,
             };
-            if is_time {
-                self.tell_asked().await;
-                if budget.snapshot().reserved == kept.reserved && !budget.is_waited_for() {
-                    budget.reserve(Some(0));
-                }
+            if is_time && budget.snapshot().reserved == kept.reserved && !budget.is_waited_for() {
+                budget.reserve(Some(0));
             }
             let mut state = budget.snapshot();
             let wanted = state.reserved == 0 && budget.is_waited_for();
             if wanted {
                 state.reserved = state.limit.div_ceil(RESERVED_DIVISOR).min(RESERVED_MAX);
             }
-            is_unsettled = state.reserved > 0;
+            again = (state.reserved > 0).then_some(GIVEN_BACK_AFTER);
             if (wanted || is_news(&state, &kept)) && !self.write(name, &state).await {
-                is_unsettled = true; // whoever waits, waits on
+                again = Some(TELL_EVERY); // whoever waits, waits on
                 continue;
             }
             if wanted {
@@ -166,6 +165,13 @@ impl Accounts {
             tracing::error!(account = name, %error, "what is used of a budget cannot be recorded; no call is sent until it can");
         }
         written.is_ok()
+    }
+
+    /// Tells again and again.
+    async fn tell(&self, mut end: watch::Receiver<bool>) {
+        while tokio::time::timeout(TELL_EVERY, end.wait_for(|ended| *ended)).await.is_err() {
+            self.tell_asked().await;
+        }
     }
 
     /// Tells what the cycle has asked so far.

@@ -263,7 +263,7 @@ pub fn digest_environment(text: Option<&Secret>, digests: &DigestKey) -> Environ
         values.iter().map(|(name, value)| (name.clone(), digests.digest(value.expose().as_bytes()))).collect();
     EnvironmentSeen {
         digest: Some(env_file::digest_of(&digests_of_values, digests)),
-        digests: digests_of_values,
+        digests: digests_of_values.into(),
         mark: values.get(MARK_VARIABLE).and_then(|value| Mark::from_variable(value.expose())),
     }
 }

@@ -16,6 +16,7 @@ use crate::plan::change::{Action, Op, Plan, Step};
 use crate::plan::dns::key_text;
 use crate::plan::draft::{Policy, growing, later};
 use crate::provider::error::{ErrorClass, ProviderError};
+use crate::provider::http::leave::may_leave;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::name::RemoteId;
 use crate::resource::owned::{Attempt, MarkState, OwnedResource, READ_BACK};
@@ -71,7 +72,13 @@ impl Executor<'_> {
     async fn run_track(&self, actions: Vec<&Action>) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         for action in actions {
+            if !may_leave().await {
+                break;
+            }
             let result = self.step(action).await;
+            if result.as_ref().is_err_and(Failure::is_withdrawn) {
+                break;
+            }
             let failed = result.is_err();
             self.remember(action.resource.kind, result.as_ref().err()).await;
             outcomes.push(outcome(action, result));
@@ -163,6 +170,9 @@ impl Executor<'_> {
             .filter(|c| matches!(c, RecordChange::Create { .. }))
             .map(|c| key_text(zone, c.record()))
             .collect();
+        if !may_leave().await {
+            return Vec::new();
+        }
         if let Err(error) = self.begin_records(&keys, &changes).await {
             return refused("StateNotWritable", error.to_string());
         }

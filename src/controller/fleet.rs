@@ -182,6 +182,23 @@ impl Fleet {
         Ok(store.document(PAUSE_ALL).await?.and_then(|value| serde_json::from_value(value).ok()))
     }
 
+    /// The reason of the pause that holds for a client: a person's or the spec's.
+    pub async fn pause_in_force(
+        &self,
+        store: &dyn Store,
+        record: &ClientRecord,
+        now: Timestamp,
+    ) -> Stored<Option<String>> {
+        let holds = |pause: &Pause| pause.until.is_none_or(|until| until > now);
+        if let Some(pause) = self.pause_of_all(store).await?.filter(holds) {
+            return Ok(Some(format!("all clients, {}", pause.reason)));
+        }
+        if let Some(pause) = record.pause.as_ref().filter(|p| holds(p)) {
+            return Ok(Some(pause.reason.clone()));
+        }
+        Ok((self.mode(&record.name) == Mode::Paused).then(|| "the spec says reconcile.mode: paused".to_owned()))
+    }
+
     /// Takes a scan in: parses what changed, checks the whole set, accepts what is good.
     pub async fn admit(&self, scan: &Scan, store: &dyn Store, now: Timestamp) -> Stored<Admission> {
         let records: BTreeMap<ClientName, ClientRecord> =

@@ -23,6 +23,7 @@ pub mod running;
 pub mod servers;
 pub mod shared;
 pub mod site_steps;
+pub mod standing;
 pub mod told;
 pub mod watcher;
 pub mod wishes;

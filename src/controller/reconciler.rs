@@ -26,6 +26,7 @@ use crate::controller::ledger::Ledger;
 use crate::controller::observer::{Look, Observer, earlier};
 use crate::controller::providers::Providers;
 use crate::controller::records::Records;
+use crate::controller::standing::PlanStanding;
 use crate::controller::told::findings;
 use crate::controller::wishes::Wishes;
 use crate::controller::workbench::Workbench;
@@ -34,6 +35,7 @@ use crate::plan::draft::{Input, Policy, later};
 use crate::plan::progress::{Told, absorb};
 use crate::plan::{self};
 use crate::provider::http::lane::{Lane, in_lane};
+use crate::provider::http::leave::while_it_holds;
 use crate::resource::desired::{Desired, DesiredState};
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::{ClientName, HostName};
@@ -120,12 +122,13 @@ impl Reconciler {
         if record.owned.removal.as_ref().is_some_and(|removal| removal.finished_at.is_some()) {
             return Ok(Next::OnDemand);
         }
-        if let Some(reason) = self.paused(&record).await? {
+        if let Some(reason) = self.fleet.pause_in_force(&*self.store, &record, self.clock.now()).await? {
             return self.tell_paused(record, reason).await;
         }
         let Some(spec) = self.fleet.spec(&record.name) else {
             return self.tell_unreadable(record).await;
         };
+        let standing = PlanStanding::new(self.store.clone(), self.fleet.clone(), self.clock, &record);
         let mut seen = record.clone();
         let generation = record.generation;
         let mut told = Vec::new();
@@ -135,13 +138,15 @@ impl Reconciler {
             self.records.save(&mut seen, &mut record).await?; // durable before use
         }
         let plan = self.look_and_plan(&desired, &mut record, &mut told).await;
-        if record != seen {
-            self.records.save(&mut seen, &mut record).await?;
+        if self.is_executed(&record.name, &plan) && record != seen {
+            self.records.save(&mut seen, &mut record).await?; // what was seen is durable before anything follows from it
         }
-        let outcomes = self.execute(&desired, &plan, &mut seen, &mut record).await;
+        let execution = self.execute(&desired, &plan, &mut seen, &mut record);
+        let outcomes = while_it_holds(Arc::new(standing), execution).await;
         // What was accepted meanwhile is planned by the next pass.
         record.observed_generation = generation;
-        if outcomes.is_empty() && plan.waiting.iter().all(|wait| wait.reason == PREREQUISITES) {
+        let is_superseded = outcomes.is_empty() && self.is_executed(&record.name, &plan);
+        if outcomes.is_empty() && !is_superseded && plan.waiting.iter().all(|wait| wait.reason == PREREQUISITES) {
             record.reached_generation = generation;
         }
         self.finish(seen, record, &desired, &plan, &outcomes, told).await
@@ -209,7 +214,7 @@ impl Reconciler {
         seen: &mut ClientRecord,
         record: &mut ClientRecord,
     ) -> Vec<Outcome> {
-        if plan.actions.is_empty() || self.fleet.mode(&record.name) != Mode::Enforce {
+        if !self.is_executed(&record.name, plan) {
             return Vec::new();
         }
         let ledger = Ledger::new(&self.records, self.clock, seen.clone(), record.clone());
@@ -228,6 +233,10 @@ impl Reconciler {
         (*seen, *record) = ledger.into_parts();
         self.written.lock().insert(record.name.clone(), self.clock.now());
         outcomes
+    }
+
+    fn is_executed(&self, name: &ClientName, plan: &Plan) -> bool {
+        !plan.actions.is_empty() && self.fleet.mode(name) == Mode::Enforce
     }
 
     /// How old a shared listing may be for this client: a converged one lives on the cycle's, one that moves on recent ones.
@@ -322,9 +331,11 @@ impl Reconciler {
         // A look that is due and was not made has its reason (the client is offline, say): nobody comes back for it at once.
         let probe = record.owned.details.probe.as_ref().map(|seen| later(seen.at, desired.health.interval));
         let probe = probe.filter(|at| *at > now);
+        let all_good = outcomes.iter().all(|o| o.result.is_ok());
+        let cut_short = all_good && outcomes.len() < plan.actions.len() && self.is_executed(&record.name, plan);
         let soon = if adopted {
             Some(now)
-        } else if written {
+        } else if written || cut_short {
             Some(later(now, AFTER_WRITE.min(self.policy.deploy_poll)))
         } else {
             None
@@ -340,19 +351,6 @@ impl Reconciler {
             Some(at) if at <= later(now, SETTLED_AHEAD) => Next::At(next),
             _ => Next::Settled(next),
         }
-    }
-
-    /// The reason of the pause in force, a person's or the spec's; one that has run out is lifted.
-    async fn paused(&self, record: &ClientRecord) -> Stored<Option<String>> {
-        let now = self.clock.now();
-        let holds = |pause: &crate::store::Pause| pause.until.is_none_or(|until| until > now);
-        if let Some(pause) = self.fleet.pause_of_all(&*self.store).await?.filter(holds) {
-            return Ok(Some(format!("all clients, {}", pause.reason)));
-        }
-        if let Some(pause) = record.pause.as_ref().filter(|p| holds(p)) {
-            return Ok(Some(pause.reason.clone()));
-        }
-        Ok((self.fleet.mode(&record.name) == Mode::Paused).then(|| "the spec says reconcile.mode: paused".to_owned()))
     }
 }
 

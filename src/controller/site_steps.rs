@@ -1,5 +1,7 @@
 //! The executor's steps on a site and its pieces.
 
+mod certificates;
+
 use std::collections::BTreeSet;
 
 use crate::controller::details::digest_environment;
@@ -12,10 +14,8 @@ use crate::provider::http::lane::{Lane, in_lane};
 use crate::provider::{Host, NewSite, ScriptRun, SiteRef};
 use crate::resource::desired::{DesiredAdmin, DesiredSite};
 use crate::resource::kind::ResourceKind;
-use crate::resource::name::{Commit, HostName, RemoteId};
-use crate::resource::owned::{
-    AdministratorState, Attempt, CertificateOrder, Details, MarkState, OwnedResource, READ_BACK, Run,
-};
+use crate::resource::name::{Commit, HostName};
+use crate::resource::owned::{AdministratorState, Attempt, Details, MarkState, OwnedResource, READ_BACK, Run};
 use crate::resource::reading::Seen;
 use crate::resource::release::{Fingerprint, InFlight};
 use crate::resource::secret::{Digest, Secret};
@@ -367,55 +367,6 @@ impl SiteSteps<'_> {
             })
             .await?;
         Ok(result?)
-    }
-
-    async fn order_certificate(
-        &self,
-        host: &Host,
-        site: &SiteRef,
-        root: &HostName,
-        names: &std::collections::BTreeSet<HostName>,
-    ) -> Result<(), Failure> {
-        let Some(certificates) = &host.certificates else { return Ok(()) };
-        let ledger = self.bench.ledger;
-        let at = self.bench.clock.now();
-        let key = root.to_string();
-        ledger
-            .update(|r| {
-                open_intent(r, ResourceKind::Certificate, &key, at);
-                r.owned.order = Some(CertificateOrder { names: names.clone(), at, id: None });
-                r.owned.details.certificates = None;
-            })
-            .await?;
-        let result = certificates.order(site, root, names).await;
-        ledger
-            .update(|r| match &result {
-                Ok(id) => {
-                    close_intent(r, ResourceKind::Certificate, &key);
-                    if let Some(order) = r.owned.order.as_mut() {
-                        order.id.clone_from(id);
-                    }
-                }
-                Err(error) if error.is_ambiguous() => {}
-                Err(_) => {
-                    close_intent(r, ResourceKind::Certificate, &key);
-                    r.owned.order = None;
-                }
-            })
-            .await?;
-        result.map(|_| ()).map_err(Failure::from)
-    }
-
-    async fn delete_certificate(&self, host: &Host, site: &SiteRef, id: &RemoteId) -> Result<(), Failure> {
-        let Some(certificates) = &host.certificates else { return Ok(()) };
-        self.forget_before(|details| {
-            details.certificates = None;
-            details.vhost = None;
-        })
-        .await?;
-        certificates.delete_certificate(site, id).await?;
-        let is_it = |known: &OwnedResource| known.kind == ResourceKind::Certificate && known.id == *id;
-        Ok(self.bench.ledger.update(|r| r.owned.resources.retain(|known| !is_it(known))).await?)
     }
 
     /// The password is durable before the call; after a lost answer, or a refusal, a login with it tells whose it is.

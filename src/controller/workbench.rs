@@ -6,7 +6,7 @@ use crate::controller::providers::Providers;
 use crate::controller::servers::Servers;
 use crate::plan::draft::Policy;
 use crate::provider::Host;
-use crate::provider::error::ProviderError;
+use crate::provider::error::{ErrorClass, ProviderError};
 use crate::resource::desired::Desired;
 use crate::resource::secret::DigestKey;
 use crate::store::StoreError;
@@ -34,6 +34,12 @@ impl Failure {
     /// Whether the write may have happened, or may happen yet.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Failure::Provider(error) if error.is_ambiguous())
+    }
+
+    /// Whether a pause, another spec or a removal came between the plan and the write: nothing was sent, the next pass plans
+    /// anew.
+    pub fn is_withdrawn(&self) -> bool {
+        matches!(self, Failure::Provider(error) if error.class == ErrorClass::Withdrawn)
     }
 
     /// CamelCase reason for a condition.

@@ -289,6 +289,7 @@ fn certificate_issued(
 ) {
     let Some(live) = found else { return };
     owned.order = None;
+    owned.failed_orders = 0;
     owned.intents.retain(|i| i.kind != ResourceKind::Certificate);
     owned.attempts.remove(&ResourceKind::Certificate);
     owned.details.vhost = None; // a certificate touches the virtual host: it is read again (decisions 19)
@@ -313,7 +314,8 @@ fn certificate_issued(
 fn certificate_failed(owned: &mut Owned, order: &CertificateOrder, now: Timestamp, told: &mut Vec<Told>) {
     owned.order = None;
     owned.intents.retain(|i| i.kind != ResourceKind::Certificate);
-    let failures = owned.attempts.get(&ResourceKind::Certificate).map_or(1, |a| a.failures + 1);
+    owned.failed_orders += 1;
+    let failures = owned.failed_orders;
     let next_at = later(now, growing(CERTIFICATE_RETRY, failures, CERTIFICATE_RETRY_MAX));
     let names: Vec<&str> = order.names.iter().map(|n| n.as_str()).collect();
     let message = format!(

@@ -47,6 +47,9 @@ pub enum ErrorClass {
     /// The provider refuses what we sent: only another spec, or a mended program, can help.
     #[error("refused ({0})")]
     Invalid(String),
+    /// Not sent: what it was meant for changed while it waited for its turn.
+    #[error("not sent, what it was meant for changed meanwhile")]
+    Withdrawn,
     /// Busy now; the same call may pass later.
     #[error("busy ({0})")]
     Busy(String),
@@ -83,6 +86,7 @@ impl ProviderError {
             ErrorClass::Exists(_) => "AlreadyThere",
             ErrorClass::Quota(_) => "QuotaExceeded",
             ErrorClass::Invalid(_) => "RefusedByProvider",
+            ErrorClass::Withdrawn => "Withdrawn",
             ErrorClass::Busy(_) => "Busy",
         }
     }

@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod budget;
 pub mod lane;
+pub mod leave;
 pub mod line;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use crate::provider::http::budget::Budget;
 
 use crate::provider::error::{ErrorClass, ProviderError};
 use crate::provider::http::answer::{Verdict, is_read, is_throttle, learn, retry_after, unclear, verdict};
+use crate::provider::http::leave::may_leave;
 use crate::provider::http::line::{Exchanged, Line, Way};
 use crate::provider::tally::Tally;
 use crate::resource::secret::Secret;
@@ -190,6 +192,10 @@ impl HttpClient {
         let url = self.url(request).map_err(fail)?;
         let permit =
             self.budget.acquire().await.map_err(|closed| fail(ErrorClass::Throttled { after: closed.after }))?;
+        if !is_read(&request.method) && !may_leave().await {
+            permit.give_back();
+            return Err(fail(ErrorClass::Withdrawn));
+        }
         self.tally.count();
         let answer = self.exchange(request, url).await;
         drop(permit);

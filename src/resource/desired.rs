@@ -1,6 +1,7 @@
 //! What one client is wanted to be: the spec with every default, name, secret and shared variable filled in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -122,7 +123,7 @@ pub struct DesiredEnvironment {
     /// Keyed digest of the rendered file.
     pub digest: Digest,
     /// Keyed digest of each value: lets a plan name what changed without keeping it.
-    pub digests: BTreeMap<String, Digest>,
+    pub digests: Arc<BTreeMap<String, Digest>>,
 }
 
 /// Records that are wanted besides the address itself.

@@ -1,6 +1,7 @@
 //! What we remember of a client: what is ours, what was begun, what was read and when. All of it survives a pulled plug.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,9 @@ pub struct Owned {
     pub attempts: BTreeMap<ResourceKind, Attempt>,
     /// The certificate order under way.
     pub order: Option<CertificateOrder>,
+    /// Orders in a row that gave no certificate.
+    #[serde(default)]
+    pub failed_orders: u32,
     /// The first administrator.
     pub administrator: AdministratorState,
     /// Set from the moment the client's absence was accepted.
@@ -61,6 +65,7 @@ impl Owned {
             releases: Releases { next_number: 1, ..Releases::default() },
             attempts: BTreeMap::new(),
             order: None,
+            failed_orders: 0,
             administrator: AdministratorState::NotMade,
             removal: None,
             made_database: false,
@@ -233,7 +238,7 @@ pub struct EnvironmentSeen {
     /// Digest of the whole text; `None`: there is no file.
     pub digest: Option<Digest>,
     /// Digest of each value, where the text could be read as an environment.
-    pub digests: BTreeMap<String, Digest>,
+    pub digests: Arc<BTreeMap<String, Digest>>,
     /// The mark it carries.
     pub mark: Option<Mark>,
 }

@@ -231,5 +231,5 @@ fn rendered(spec: &ClientSpec, context: &Context, domain: &HostName, port: u16) 
     let text = env_file::render(&values).map_err(|error| unavailable("EnvironmentInvalid", error.to_string()))?;
     let key = &context.digest_key;
     let digests = values.iter().map(|(name, value)| (name.clone(), key.digest(value.expose().as_bytes()))).collect();
-    Ok(DesiredEnvironment { digest: env_file::digest_of(&digests, key), text, digests, values })
+    Ok(DesiredEnvironment { digest: env_file::digest_of(&digests, key), text, digests: digests.into(), values })
 }

@@ -95,9 +95,9 @@ async fn at_rest_nothing_is_reserved_and_nothing_is_written() {
     let bench = Bench::new();
     let rest = async {
         bench.call(Duration::from_secs(1), Instant::now() + A_WHILE).await;
-        sleep(A_WHILE).await;
+        sleep(WINDOW * 3).await;
         let first = bench.standing().await;
-        assert_eq!((first.budget.reserved, first.budget.remaining), (0, LIMIT - 10));
+        assert_eq!(first.budget.reserved, 0);
         sleep(WINDOW * 10).await;
         assert_eq!(bench.standing().await, first);
     };

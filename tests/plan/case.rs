@@ -1,6 +1,7 @@
 //! A client that has converged, as a starting point: each test says what differs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -96,7 +97,7 @@ fn environment() -> DesiredEnvironment {
         values: BTreeMap::new(),
         text: Secret::new("SMTP_HOST=smtp.example.net"),
         digest: digest("environment"),
-        digests: BTreeMap::from([("SMTP_HOST".to_owned(), digest("smtp.example.net"))]),
+        digests: Arc::new(BTreeMap::from([("SMTP_HOST".to_owned(), digest("smtp.example.net"))])),
     }
 }
 
@@ -225,7 +226,7 @@ fn observed() -> Observed {
         })),
         environment: Reading::Known(EnvironmentSeen {
             digest: Some(digest("environment")),
-            digests: BTreeMap::from([("SMTP_HOST".to_owned(), digest("smtp.example.net"))]),
+            digests: Arc::new(BTreeMap::from([("SMTP_HOST".to_owned(), digest("smtp.example.net"))])),
             mark: Some(mark()),
         }),
         script: Reading::Known(Some(digest("script"))),

@@ -1,5 +1,7 @@
 //! A change of one thing leads to that one thing.
 
+use std::sync::Arc;
+
 use sitewright::plan::draft::later;
 use sitewright::resource::kind::ResourceKind;
 use sitewright::resource::name::Commit;
@@ -16,7 +18,7 @@ fn one_environment_value_is_one_write_then_one_deploy() {
     let mut case = Case::converged();
     let Wanted::Value(environment) = &mut case.site_wanted().environment else { panic!("an environment") };
     environment.digest = digest("other environment");
-    environment.digests.insert("SMTP_HOST".into(), digest("other.example.net"));
+    Arc::make_mut(&mut environment.digests).insert("SMTP_HOST".into(), digest("other.example.net"));
     assert_eq!(case.actions(), ["~ Environment ploi/acme.agency.example"]);
     assert_eq!(case.plan().actions[0].changes[0].path, "env.SMTP_HOST");
     assert_eq!(case.plan().actions[0].changes[0].to.as_deref(), Some("(secret, changed)"));

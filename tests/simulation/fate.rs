@@ -104,6 +104,7 @@ pub enum Course {
 struct State {
     course: Course,
     steps: usize,
+    reads: u64,
     log: Option<Vec<String>>,
     lost: BTreeSet<String>,
     faults: u64,
@@ -128,7 +129,8 @@ pub struct Fate {
 
 impl Fate {
     pub fn new(course: Course, late_max: Duration, lives: u32) -> Arc<Fate> {
-        let state = State { course, steps: 0, log: None, lost: BTreeSet::new(), faults: 0, calm: false, lives };
+        let state =
+            State { course, steps: 0, reads: 0, log: None, lost: BTreeSet::new(), faults: 0, calm: false, lives };
         Arc::new(Fate {
             state: Mutex::new(state),
             crashed: Notify::new(),
@@ -160,12 +162,24 @@ impl Fate {
         self.state.lock().log = Some(Vec::new());
     }
 
+    /// Puts a line into the log that is kept.
+    pub fn note(&self, line: &str) {
+        if let Some(log) = self.state.lock().log.as_mut() {
+            log.push(format!("    {line}"));
+        }
+    }
+
     pub fn log(&self) -> Vec<String> {
         self.state.lock().log.clone().unwrap_or_default()
     }
 
     pub fn steps(&self) -> usize {
         self.state.lock().steps
+    }
+
+    /// Calls that only looked.
+    pub fn reads(&self) -> u64 {
+        self.state.lock().reads
     }
 
     /// Faults so far.
@@ -191,6 +205,7 @@ impl Fate {
                 log.push(format!("{number} {label}"));
             }
         }
+        state.reads += u64::from(place == Place::Read);
         if state.calm {
             return Turn::Pass;
         }

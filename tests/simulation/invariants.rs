@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use parking_lot::Mutex;
 use serde_json::Value;
 use sitewright::config::Settings;
+use sitewright::controller::fleet::PAUSE_ALL;
 use sitewright::plan::draft::later;
 use sitewright::provider::DropPermit;
 use sitewright::provider::ploi::sim::{PloiSim, SERVER_ID};
@@ -15,9 +16,12 @@ use sitewright::provider::world::World;
 use sitewright::provider::world::dns::DnsTable;
 use sitewright::resource::kind::ResourceKind;
 use sitewright::store::memory::MemoryStore;
-use sitewright::store::{ClientRecord, Store as _};
+use sitewright::store::{ClientRecord, Pause, Store as _};
 
 use crate::databases::Server;
+
+/// A call that was on its way when the client's file vanished, or somebody paused it, still arrives.
+const IN_THE_AIR: Duration = Duration::from_secs(1);
 
 /// Watches every write of a life.
 pub struct Monitor {
@@ -83,6 +87,11 @@ impl Monitor {
         self.disk.clients().now_or_never().expect("memory answers at once").expect("memory answers")
     }
 
+    fn pause_of_all(&self) -> Option<Pause> {
+        let document = self.disk.document(PAUSE_ALL).now_or_never().expect("memory answers at once");
+        document.expect("memory answers").and_then(|value| serde_json::from_value(value).ok())
+    }
+
     /// A write arrives at a provider.
     pub fn call(&self, provider: &str, method: &str, path: &str, body: &[u8]) {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -117,13 +126,18 @@ impl Monitor {
             .find(|record| record.owned.resources.iter().any(|r| r.kind == ResourceKind::Site && r.id.as_str() == id));
         self.hold("S2", holder.is_some(), || format!("{} touches a site that nobody remembers", call()));
         let Some(record) = holder else { return };
-        let paused = record.pause.as_ref().is_some_and(|pause| pause.until.is_none());
-        self.hold("S4", !paused, || format!("{} while {} is paused", call(), record.name));
+        let paused = record.pause.clone().or_else(|| self.pause_of_all()).map(|pause| later(pause.since, IN_THE_AIR));
+        self.hold("S4", paused.is_none_or(|since| since > self.world.now()), || {
+            format!("{} while {} is paused", call(), record.name)
+        });
         match (method, rest) {
             ("DELETE", []) => self.removal(record),
             ("POST", ["deploy"]) => {
                 self.hold("S17", record.owned.releases.in_flight.is_some(), || format!("{} unrecorded", call()));
-                self.hold("S7", record.owned.removal.is_none(), || format!("{} of a client that goes", call()));
+                let goes = record.owned.removal.as_ref().map(|removal| later(removal.offline_since, IN_THE_AIR));
+                self.hold("S7", goes.is_none_or(|since| since > self.world.now()), || {
+                    format!("{} of a client that goes", call())
+                });
             }
             ("POST", ["certificates"]) => {
                 self.hold("S17", record.owned.order.is_some(), || format!("{} unrecorded", call()));

@@ -79,9 +79,11 @@ impl Sim {
         if self.fate.is_hot() {
             return Err(format!("L11: the loop turns on the spot: {:?}", record.map(|r| r.status.message)));
         }
+        let message = record.as_ref().map(|record| record.status.message.clone());
+        let absences = self.disk.document("absence").await;
         Err(format!(
-            "L1: {client} does not come to {what}: {:#?}",
-            record.map(|r| (r.generation, r.observed_generation, r.status, r.owned.intents, r.owned.attempts))
+            "L1: {client} does not come to {what}: {message:?}\n{absences:?}\n{:#?}",
+            record.map(|r| (r.generation, r.observed_generation, r.pause, r.status, r.owned.intents, r.owned.attempts))
         ))
     }
 

@@ -245,6 +245,8 @@ impl Sim {
         let mut options = options(&self.settings, self.instance.clone(), KnownSecrets::default()).unwrap();
         options.specs = self.specs.clone();
         options.requests_every = Duration::from_secs(60);
+        // The share counts those that are left (decisions 28): all may go on one day here, and a bystander stays.
+        options.absence.max_share_percent = 1_000;
         options
     }
 

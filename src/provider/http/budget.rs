@@ -116,6 +116,13 @@ pub struct Permit {
     delivered: bool,
 }
 
+impl Permit {
+    /// The call is not made: its slot is free at once.
+    pub fn give_back(mut self) {
+        self.delivered = false;
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut inner = self.inner.lock();
