@@ -46,6 +46,9 @@ fn notices(overview: &Overview, deletions: &Deletions, out: &mut String) {
     if let Some(problem) = &overview.directory {
         notice("bad", "Specs directory.", problem);
     }
+    if let Some(recovery) = &overview.recovery {
+        notice("warn", "Recovery.", &recovery.message);
+    }
     if let Some(pause) = &overview.pause {
         notice("warn", "All clients are paused.", &pause.reason);
     }

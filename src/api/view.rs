@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::controller::accounts::{self, ASKED, Asked, Standing};
 use crate::controller::fleet::{FILES, FileProblem, PAUSE_ALL};
+use crate::controller::recovery::Recovery;
 use crate::controller::running::{DIRECTORY, LIMITS, Limits};
 use crate::plan::draft::later;
 use crate::provider::tally::Calls;
@@ -70,6 +71,8 @@ pub struct Overview {
     pub files: Vec<FileProblem>,
     /// Why the specs directory tells nothing.
     pub directory: Option<String>,
+    /// What holds everything back since the state was lost or went back in time.
+    pub recovery: Option<RecoveryView>,
     /// The pause of all clients.
     pub pause: Option<Pause>,
 }
@@ -201,6 +204,30 @@ pub struct CallsView {
     pub calls: Calls,
 }
 
+/// A state that is not trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecoveryView {
+    /// Since when.
+    pub since: Timestamp,
+    /// Clients that were taken back by their marks.
+    pub clients: Vec<String>,
+    /// What `approve` must name.
+    pub hash: String,
+    /// One sentence with the way out.
+    pub message: String,
+}
+
+impl RecoveryView {
+    fn of(recovery: &Recovery) -> Self {
+        RecoveryView {
+            since: recovery.since,
+            clients: recovery.clients.iter().map(ToString::to_string).collect(),
+            hash: recovery.hash(),
+            message: recovery.sentence(),
+        }
+    }
+}
+
 /// Reads everything that `status` shows.
 pub async fn overview(store: &dyn Store, lens: &Lens) -> Stored<Overview> {
     let lens = lens.as_the_daemon(store).await?;
@@ -213,6 +240,7 @@ pub async fn overview(store: &dyn Store, lens: &Lens) -> Stored<Overview> {
         calls: asked.map(|Asked { since, calls, .. }| CallsView { since, calls }),
         files: document(store, FILES).await?.unwrap_or_default(),
         directory: document(store, DIRECTORY).await?,
+        recovery: Recovery::load(store).await?.as_ref().map(RecoveryView::of),
         pause: document(store, PAUSE_ALL).await?,
     })
 }

@@ -142,6 +142,10 @@ pub fn text(overview: &Overview, now: Timestamp) -> String {
     if let Some(problem) = &overview.directory {
         out.push_str(&format!("{} {}\n", paint(RED, "specs:"), terminal::one_line(problem)));
     }
+    if let Some(recovery) = &overview.recovery {
+        let names = recovery.clients.join(", ");
+        out.push_str(&format!("{} {}\n  {names}\n", paint(YELLOW, "recovery:"), terminal::one_line(&recovery.message)));
+    }
     if let Some(pause) = &overview.pause {
         let until = pause.until.map(|at| format!(" until {at:.0}")).unwrap_or_default();
         out.push_str(&format!(

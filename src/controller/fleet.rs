@@ -71,6 +71,16 @@ pub struct Fleet {
     /// What `restore` read, for the first scan: most files still hold the accepted text and need no second reading.
     restored: Mutex<BTreeMap<ClientName, Arc<Parsed>>>,
     checked: Mutex<CheckedSet>,
+    sight: RwLock<Sight>,
+}
+
+/// What scans of this process showed.
+#[derive(Default)]
+struct Sight {
+    /// Whether the directory could be read by the newest one.
+    is_readable: bool,
+    /// Whom they found a file about, since the last complete one.
+    present: BTreeSet<ClientName>,
 }
 
 /// The good files that were last held against each other, and what was found; the same set needs no second look.
@@ -116,7 +126,33 @@ impl Fleet {
             files: Mutex::default(),
             restored: Mutex::default(),
             checked: Mutex::default(),
+            sight: RwLock::default(),
         }
+    }
+
+    /// The directory cannot be read.
+    pub fn cannot_see(&self) {
+        self.sight.write().is_readable = false;
+    }
+
+    /// Notes whom a scan found. One that was not complete takes nobody away.
+    fn saw(&self, admission: &Admission) {
+        let mut sight = self.sight.write();
+        sight.is_readable = true;
+        if !admission.incomplete {
+            sight.present.clear();
+        }
+        sight.present.extend(admission.present.iter().cloned());
+    }
+
+    /// Whether the directory could be read by the newest scan.
+    pub fn can_see(&self) -> bool {
+        self.sight.read().is_readable
+    }
+
+    /// Whether a scan of this process found a file about a client, and no later one missed it.
+    pub fn was_seen(&self, name: &ClientName) -> bool {
+        self.sight.read().present.contains(name)
     }
 
     /// Takes up the last good specs of the store, before the first scan.
@@ -242,6 +278,7 @@ impl Fleet {
         self.tell_problems(problems, &bad, store, &mut admission).await?;
         self.files.lock().retain(|file, _| scan.files.contains_key(file));
         self.restored.lock().clear();
+        self.saw(&admission);
         Ok(admission)
     }
 

@@ -119,14 +119,6 @@ impl Observer {
         let Wanted::Value(Some(database)) = &desired.database else {
             return Reading::unknown("no database is managed");
         };
-        let Some((name, databases)) = self.providers.databases.iter().next() else {
-            return Reading::unknown("no database server is configured");
-        };
-        let read = || {
-            counted_as(CallPurpose::CatalogStatement, async {
-                databases.catalog().await.map(|catalog| Arc::new(CatalogListing::new(catalog)))
-            })
-        };
         let allocation = &owned.allocation;
         let allocated = [&allocation.database, &allocation.login].into_iter().flatten();
         let of_ours = |kind| matches!(kind, ResourceKind::Database | ResourceKind::Role);
@@ -137,7 +129,20 @@ impl Observer {
             .map(SqlName::as_str)
             .chain(remembered)
             .collect();
-        self.catalogs.get(name, fresh, &self.clock, read).await.map(|catalog| catalog.concerning(&names))
+        self.catalog_of(&names, fresh).await
+    }
+
+    /// What the server shows of these names.
+    pub async fn catalog_of(&self, names: &BTreeSet<&str>, fresh: Timestamp) -> Reading<Catalog> {
+        let Some((name, databases)) = self.providers.databases.iter().next() else {
+            return Reading::unknown("no database server is configured");
+        };
+        let read = || {
+            counted_as(CallPurpose::CatalogStatement, async {
+                databases.catalog().await.map(|catalog| Arc::new(CatalogListing::new(catalog)))
+            })
+        };
+        self.catalogs.get(name, fresh, &self.clock, read).await.map(|catalog| catalog.concerning(names))
     }
 
     /// Zones are identities: read once an audit period.

@@ -8,6 +8,7 @@
 //!
 //! A pass takes no input but the client's name and never sleeps: whatever must be waited for is state.
 
+mod doubting;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,7 +119,7 @@ impl Reconciler {
         Ok((lane, in_lane(lane, self.pass(record)).await?))
     }
 
-    async fn pass(&self, mut record: ClientRecord) -> Stored<Next> {
+    async fn pass(&self, record: ClientRecord) -> Stored<Next> {
         if record.owned.removal.as_ref().is_some_and(|removal| removal.finished_at.is_some()) {
             return Ok(Next::OnDemand);
         }
@@ -127,6 +128,9 @@ impl Reconciler {
         }
         let Some(spec) = self.fleet.spec(&record.name) else {
             return self.tell_unreadable(record).await;
+        };
+        let Some(mut record) = self.look_back(record).await? else {
+            return Ok(Next::At(later(self.clock.now(), self.policy.deploy_poll)));
         };
         let standing = PlanStanding::new(self.store.clone(), self.fleet.clone(), self.clock, &record);
         let mut seen = record.clone();
@@ -137,7 +141,8 @@ impl Reconciler {
         if record.owned.allocation != seen.owned.allocation || record.secrets != seen.secrets {
             self.records.save(&mut seen, &mut record).await?; // durable before use
         }
-        let plan = self.look_and_plan(&desired, &mut record, &mut told).await;
+        let mut plan = self.look_and_plan(&desired, &mut record, &mut told).await;
+        self.hold_back(&record, &mut plan).await?;
         if self.is_executed(&record.name, &plan) && record != seen {
             self.records.save(&mut seen, &mut record).await?; // what was seen is durable before anything follows from it
         }
@@ -154,13 +159,15 @@ impl Reconciler {
 
     /// What a pass would do; writes nothing anywhere.
     pub async fn preview(&self, name: &ClientName) -> Stored<Option<Preview>> {
-        let (Some(mut record), Some(spec)) = (self.store.client(name).await?, self.fleet.spec(name)) else {
+        let (Some(record), Some(spec)) = (self.store.client(name).await?, self.fleet.spec(name)) else {
             return Ok(None);
         };
+        let Some(mut record) = self.look_back(record).await? else { return Ok(None) };
         let mut told = Vec::new();
         let fresh = self.fresh(&record);
         let desired = self.wishes.desired(&spec, &mut record, &self.observer, fresh, &mut told).await?;
-        let plan = self.look_and_plan(&desired, &mut record, &mut told).await;
+        let mut plan = self.look_and_plan(&desired, &mut record, &mut told).await;
+        self.hold_back(&record, &mut plan).await?;
         if let Some(site) = desired.site.value() {
             self.slots.free(&site.server, &site.domain); // a look builds nothing
         }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::controller::absence::Absences;
 use crate::controller::fleet::PAUSE_ALL;
+use crate::controller::recovery::Recovery;
 use crate::resource::name::ClientName;
 use crate::store::{Ask, Pause, Request, Store, Stored};
 
@@ -64,6 +65,11 @@ pub async fn take(request: &Request, store: &dyn Store, now: Timestamp) -> Store
             Ok((Effect::PassAll, Ok("resumed".into())))
         }
         Ask::Approve(hash) => {
+            if let Some(recovery) = Recovery::load(store).await?
+                && recovery.hash() == *hash
+            {
+                return Ok((Effect::PassAll, Ok(recovery.approve(store).await?)));
+            }
             let mut absences = Absences::load(store).await?;
             let answer = absences.approve(hash);
             if answer.is_ok() {

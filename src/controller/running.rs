@@ -17,6 +17,7 @@ use crate::controller::accounts::{Accounts, Asked};
 use crate::controller::build_slots::BuildSlots;
 use crate::controller::clock::Clock;
 use crate::controller::fleet::Fleet;
+use crate::controller::former_life::is_blank;
 use crate::controller::observer::Observer;
 use crate::controller::options::Options;
 use crate::controller::providers::Providers;
@@ -141,6 +142,7 @@ impl Controller {
         self.tell_limits().await?;
         self.take_up().await?;
         self.scan().await?;
+        self.look_back().await?;
         self.begin_cycle();
         let workers = self.workers(&stop, Next::in_a_daemon);
         let helpers = [
@@ -166,6 +168,7 @@ impl Controller {
         self.tell_limits().await?;
         self.take_up().await?;
         self.scan().await?;
+        self.look_back().await?;
         // A file that was saved a moment ago belongs to this run: nobody scans again for it later.
         loop {
             let rest = self.files_rest_in.lock().take();
@@ -202,6 +205,7 @@ impl Controller {
         self.accounts.restore().await?;
         self.fleet.restore(&*self.store).await?;
         self.scan().await?;
+        self.look_back().await?;
         let all: BTreeSet<ClientName> =
             if names.is_empty() { self.fleet.names() } else { names.iter().cloned().collect() };
         let mut previews = Vec::new();
@@ -343,8 +347,8 @@ impl Controller {
         let taken = tokio::task::spawn_blocking(move || specs.scan(before.as_ref())).await;
         let scan = match taken {
             Ok(Ok(scan)) => scan,
-            Ok(Err(problem)) => return self.tell_directory(Some(problem.to_string())).await,
-            Err(error) => return self.tell_directory(Some(format!("the scan broke off: {error}"))).await,
+            Ok(Err(problem)) => return self.cannot_scan(problem.to_string()).await,
+            Err(error) => return self.cannot_scan(format!("the scan broke off: {error}")).await,
         };
         // From here to the end nobody else changes records or evidence.
         let _turn = self.reconciler.records.turn().await;
@@ -393,6 +397,14 @@ impl Controller {
         self.fleet.restore(&*self.store).await
     }
 
+    /// Whoever is new to the state may be old in the world: what carries our marks is found before anything else is done.
+    async fn look_back(&self) -> Stored<()> {
+        for record in self.store.clients().await?.into_iter().filter(is_blank) {
+            self.reconciler.look_back(record).await?;
+        }
+        Ok(())
+    }
+
     async fn tell_limits(&self) -> Stored<()> {
         let limits = Limits {
             grace: self.options.policy.deletion_grace,
@@ -400,6 +412,11 @@ impl Controller {
             base_domain: self.options.defaults.base_domain.clone(),
         };
         self.store.put_document(LIMITS, serde_json::to_value(limits).ok().as_ref()).await
+    }
+
+    async fn cannot_scan(&self, problem: String) -> Stored<()> {
+        self.fleet.cannot_see();
+        self.tell_directory(Some(problem)).await
     }
 
     async fn tell_directory(&self, problem: Option<String>) -> Stored<()> {

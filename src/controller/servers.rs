@@ -14,7 +14,7 @@ use crate::provider::http::lane::{Lane, in_lane};
 use crate::provider::tally::{CallPurpose, counted_as};
 use crate::provider::{Answer, Host, ScriptRun, SiteRef};
 use crate::resource::kind::ResourceKind;
-use crate::resource::name::{RemoteId, ServerId};
+use crate::resource::name::{HostName, RemoteId, ServerId};
 use crate::resource::owned::{Run, ServerCheck};
 use crate::resource::reading::{Live, Reading, Seen};
 use crate::resource::site::{Purpose, RunState, Server, Site};
@@ -191,6 +191,7 @@ impl Servers {
         host: &Host,
         id: &ServerId,
         listing: &[Live<Site>],
+        asking: Option<&HostName>,
         clock: &Clock,
     ) -> Result<BTreeSet<u16>, String> {
         let Some(virtual_hosts) = &host.virtual_hosts else { return Ok(BTreeSet::new()) };
@@ -222,7 +223,9 @@ impl Servers {
         if changed {
             self.keep(id, memory).await;
         }
-        Ok(memory.foreign_ports.values().flat_map(|seen| seen.value.iter().copied()).collect())
+        let own = foreign.iter().find(|live| asking == Some(&live.value.domain)).map(|live| &live.id);
+        let others = memory.foreign_ports.iter().filter(|(id, _)| own != Some(*id));
+        Ok(others.flat_map(|(_, seen)| seen.value.iter().copied()).collect())
     }
 }
 

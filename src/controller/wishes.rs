@@ -17,7 +17,7 @@ use crate::plan::progress::Told;
 use crate::provider::tally::{CallPurpose, counted_as};
 use crate::resource::desired::Desired;
 use crate::resource::env_file::EnvValue;
-use crate::resource::name::{ClientName, Commit, RepositorySlug, ServerId, SqlName};
+use crate::resource::name::{ClientName, Commit, HostName, RepositorySlug, ServerId, SqlName};
 use crate::resource::reading::{Reading, Wanted};
 use crate::resource::secret::{DigestKey, Secret};
 use crate::resource::site::PORTS_UNKNOWN;
@@ -64,6 +64,11 @@ impl Wishes {
         store: Arc<dyn Store>,
     ) -> Self {
         Wishes { options, providers, digests, clock, store, heads: Shared::default(), last: Mutex::default() }
+    }
+
+    /// The installation's choices.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// What the client is wanted to be. Fills the record's allocation and secrets; the caller makes them durable before use.
@@ -188,7 +193,8 @@ impl Wishes {
         {
             return Ok(Ok(()));
         }
-        let mut taken = match self.foreign_ports(host, &server, observer, fresh).await {
+        let domain = spec.domain(&self.options.defaults).ok();
+        let mut taken = match self.foreign_ports(host, &server, domain.as_ref(), observer, fresh).await {
             Ok(taken) => taken,
             Err(message) => {
                 return Ok(Err(Unavailable {
@@ -235,6 +241,7 @@ impl Wishes {
         &self,
         host: &crate::provider::Host,
         server: &ServerId,
+        asking: Option<&HostName>,
         observer: &Observer,
         fresh: Timestamp,
     ) -> Result<std::collections::BTreeSet<u16>, String> {
@@ -242,7 +249,7 @@ impl Wishes {
             Reading::Known(listing) => listing,
             Reading::Unknown { reason } => return Err(reason), // as it is: the plan takes it apart
         };
-        observer.servers.foreign_ports(host, server, listing.all(), &self.clock).await
+        observer.servers.foreign_ports(host, server, listing.all(), asking, &self.clock).await
     }
 
     /// The text behind a reference; the error is one clause without the value.

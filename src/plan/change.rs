@@ -35,6 +35,20 @@ impl Plan {
     pub fn is_converged(&self) -> bool {
         self.actions.is_empty() && self.waiting.is_empty() && self.refused.is_empty()
     }
+
+    /// Actions that must not be made now wait instead, each with this reason.
+    pub fn hold(&mut self, is_held: impl Fn(&Action) -> bool, reason: &str, message: &str) {
+        let (held, free) = std::mem::take(&mut self.actions).into_iter().partition(is_held);
+        let held: Vec<Action> = held;
+        self.actions = free;
+        self.waiting.extend(held.into_iter().map(|action| Waiting {
+            resource: action.resource,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            until: None,
+            unknown: false,
+        }));
+    }
 }
 
 /// One change.

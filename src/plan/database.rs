@@ -145,6 +145,13 @@ fn plan_login(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, cat
                 Step::EnsureLogin(database.clone()),
             )
         }
+        Some(_) if known.is_none() && !intended && input.owned.login_read_back => draft.act(
+            Op::Adopt,
+            resource,
+            Vec::new(),
+            "it carries our mark, and the site knows its password",
+            Step::Adopt { id: RemoteId::trusted(database.login.as_str()), mark: MarkState::Written },
+        ),
         Some(_) if known.is_none() || intended => draft.act(
             Op::Update,
             resource,

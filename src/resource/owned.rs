@@ -38,6 +38,9 @@ pub struct Owned {
     pub attempts: BTreeMap<ResourceKind, Attempt>,
     /// The certificate order under way.
     pub order: Option<CertificateOrder>,
+    /// The login's password was read back from the site: it is the one that the server knows.
+    #[serde(default)]
+    pub login_read_back: bool,
     /// Orders in a row that gave no certificate.
     #[serde(default)]
     pub failed_orders: u32,
@@ -65,6 +68,7 @@ impl Owned {
             releases: Releases { next_number: 1, ..Releases::default() },
             attempts: BTreeMap::new(),
             order: None,
+            login_read_back: false,
             failed_orders: 0,
             administrator: AdministratorState::NotMade,
             removal: None,

@@ -29,7 +29,7 @@ pub struct Monitor {
     ploi: Arc<PloiSim>,
     dns: Arc<DnsTable>,
     databases: Arc<Mutex<Server>>,
-    disk: Arc<MemoryStore>,
+    disk: Mutex<Arc<MemoryStore>>,
     site_grace: Duration,
     database_grace: Duration,
     violations: Mutex<Vec<String>>,
@@ -52,13 +52,18 @@ impl Monitor {
             ploi: ploi.clone(),
             dns: dns.clone(),
             databases: databases.clone(),
-            disk: disk.clone(),
+            disk: Mutex::new(disk.clone()),
             site_grace: settings.deletion.grace,
             database_grace: settings.deletion.database_grace,
             violations: Mutex::default(),
             checks: Mutex::default(),
             foreign: Mutex::default(),
         }
+    }
+
+    /// The machine has another disk.
+    pub fn watch(&self, disk: &Arc<MemoryStore>) {
+        *self.disk.lock() = disk.clone();
     }
 
     /// A site that nobody may touch.
@@ -84,11 +89,11 @@ impl Monitor {
     }
 
     fn records(&self) -> Vec<ClientRecord> {
-        self.disk.clients().now_or_never().expect("memory answers at once").expect("memory answers")
+        self.disk.lock().clients().now_or_never().expect("memory answers at once").expect("memory answers")
     }
 
     fn pause_of_all(&self) -> Option<Pause> {
-        let document = self.disk.document(PAUSE_ALL).now_or_never().expect("memory answers at once");
+        let document = self.disk.lock().document(PAUSE_ALL).now_or_never().expect("memory answers at once");
         document.expect("memory answers").and_then(|value| serde_json::from_value(value).ok())
     }
 

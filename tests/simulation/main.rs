@@ -15,6 +15,7 @@ mod fate;
 mod invariants;
 mod life;
 mod line;
+mod lost_state;
 mod many;
 mod planted;
 mod rest;

@@ -200,6 +200,14 @@ impl Sim {
         self.settings.deletion.database_grace = grace;
     }
 
+    /// Puts another disk into the stopped machine.
+    pub async fn replace_disk(&mut self, disk: MemoryStore) {
+        assert!(self.process.is_none(), "the machine runs");
+        disk.instance(Some(&self.instance)).await.unwrap();
+        self.disk = Arc::new(disk);
+        self.monitor.watch(&self.disk);
+    }
+
     /// Time since the world began.
     pub fn age(&self) -> Duration {
         self.began.elapsed()

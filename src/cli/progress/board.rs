@@ -55,6 +55,9 @@ impl Board {
         if let Some(problem) = &overview.directory {
             lines.push(format!("{} {}", paint(RED, "✗"), one_line(problem)));
         }
+        if let Some(recovery) = &overview.recovery {
+            lines.push(format!("{} {}", paint(YELLOW, "!"), one_line(&recovery.message)));
+        }
         for file in &overview.files {
             let message = file.problem.message.lines().next().unwrap_or_default();
             lines.push(format!("{} {}", paint(RED, "✗"), one_line(message)));
@@ -168,6 +171,9 @@ impl Changes {
         if let Some(problem) = &overview.directory {
             now.insert("specs".to_owned(), ("Unreadable".to_owned(), one_line(problem)));
         }
+        if let Some(recovery) = &overview.recovery {
+            now.insert("state".to_owned(), ("Recovery".to_owned(), one_line(&recovery.message)));
+        }
         for file in &overview.files {
             now.insert(file.file.clone(), ("NotInForce".to_owned(), one_line(&file.problem.message)));
         }
@@ -219,7 +225,15 @@ mod tests {
     }
 
     fn overview(clients: Vec<ClientView>) -> Overview {
-        Overview { clients, providers: Vec::new(), calls: None, files: Vec::new(), directory: None, pause: None }
+        Overview {
+            clients,
+            providers: Vec::new(),
+            calls: None,
+            files: Vec::new(),
+            directory: None,
+            recovery: None,
+            pause: None,
+        }
     }
 
     fn plain(lines: &[String]) -> String {

@@ -69,9 +69,16 @@ impl Reconciler {
     }
 
     /// The last good spec is not readable by this program (a newer one wrote it, or a rule became stricter).
-    pub(super) async fn tell_unreadable(&self, mut record: ClientRecord) -> Stored<Next> {
-        let now = self.clock.now();
+    pub(super) async fn tell_unreadable(&self, record: ClientRecord) -> Stored<Next> {
         let finding = self.spec_finding(&record.name);
+        let now = self.clock.now();
+        self.tell_finding(record, finding).await?;
+        Ok(Next::Settled(later(now, self.resync)))
+    }
+
+    /// A client of which one thing alone can be said.
+    pub(super) async fn tell_finding(&self, mut record: ClientRecord, finding: Finding) -> Stored<()> {
+        let now = self.clock.now();
         let situation = Situation {
             generation: record.generation,
             suspended: false,
@@ -82,8 +89,7 @@ impl Reconciler {
         };
         let mut seen = record.clone();
         record.status = tell(&record.status, &[finding], &situation, now);
-        self.records.save(&mut seen, &mut record).await?;
-        Ok(Next::Settled(later(now, self.resync)))
+        self.records.save(&mut seen, &mut record).await
     }
 
     pub(super) async fn tell_events(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::controller::absence::{Absences, Presence};
+use crate::controller::recovery::Recovery;
 use crate::controller::running::Controller;
 use crate::controller::watcher::Scan;
 use crate::plan::draft::later;
@@ -15,6 +16,9 @@ use crate::store::{ClientRecord, EventKind, Stored};
 
 impl Controller {
     pub(super) async fn weigh_absences(&self, scan: &Scan, present: &BTreeSet<ClientName>) -> Stored<()> {
+        if Recovery::load(&*self.store).await?.is_some() {
+            return Ok(()); // a state that is older than the world is no witness of what went
+        }
         let records = self.store.clients().await?;
         let accepted: BTreeSet<ClientName> = records
             .iter()

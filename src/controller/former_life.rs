@@ -1,0 +1,163 @@
+//! What a client was before this state knew of it: its name at the database server and its site's environment carry the
+//! mark under which it was made, its port and its generated secrets. A client that is new everywhere has none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::controller::databases::DATABASE_PASSWORD;
+use crate::controller::observer::Observer;
+use crate::provider::{Host, SiteRef};
+use crate::resource::database::DatabaseMark;
+use crate::resource::env_file;
+use crate::resource::mark::{MARK_VARIABLE, Mark};
+use crate::resource::name::{Instance, ServerId, SqlName, Uid};
+use crate::resource::owned::AdministratorState;
+use crate::resource::reading::Reading;
+use crate::resource::secret::Secret;
+use crate::spec::client_spec::ClientSpec;
+use crate::spec::context::PAYLOAD_SECRET;
+use crate::spec::defaults::Defaults;
+use crate::spec::placement::DatabaseProvider;
+use crate::store::ClientRecord;
+
+/// What was found under our marks.
+#[derive(Debug, Clone, Default)]
+pub struct FormerLife {
+    uid: Option<Uid>,
+    port: Option<u16>,
+    login: Option<SqlName>,
+    secrets: BTreeMap<String, Secret>,
+}
+
+/// Whether a client has never been planned: only then it may have a life that its record does not know of.
+pub fn is_blank(record: &ClientRecord) -> bool {
+    let owned = &record.owned;
+    record.observed_generation == 0
+        && owned.resources.is_empty()
+        && owned.intents.is_empty()
+        && owned.allocation.port.is_none()
+        && record.secrets.is_empty()
+}
+
+/// Where a former life would show.
+pub struct FormerLook<'a> {
+    /// Looks.
+    pub observer: &'a Observer,
+    /// The host of the client, with the server.
+    pub host: Option<(&'a Host, ServerId)>,
+    /// Whether a database server is configured at all.
+    pub has_databases: bool,
+    /// What specs may leave open.
+    pub defaults: &'a Defaults,
+    /// Whose marks are ours.
+    pub instance: &'a Instance,
+    /// Listings must not be older than this.
+    pub fresh: Timestamp,
+}
+
+impl FormerLook<'_> {
+    /// Looks at the client's natural keys. `None` inside: it is new.
+    pub async fn at(&self, spec: &ClientSpec) -> Reading<Option<FormerLife>> {
+        let mut life = FormerLife::default();
+        if self.has_databases
+            && spec.spec.database.provider == DatabaseProvider::Postgres
+            && let Ok(name) = spec.database_name()
+        {
+            match self.database_mark(&name).await {
+                Reading::Known(mark) => life.uid = mark.map(|mark| mark.uid),
+                Reading::Unknown { reason } => return Reading::unknown(reason),
+            }
+        }
+        match self.environment(spec).await {
+            Reading::Known(values) => life.read(&values, self.instance),
+            Reading::Unknown { reason } => return Reading::unknown(reason),
+        }
+        Reading::Known(life.uid.is_some().then_some(life))
+    }
+
+    async fn database_mark(&self, name: &SqlName) -> Reading<Option<Mark>> {
+        let names = BTreeSet::from([name.as_str()]);
+        let ours = |comment: &str| DatabaseMark::from_comment(comment).map(|mark| mark.owner());
+        self.observer.catalog_of(&names, self.fresh).await.map(|catalog| {
+            let database = catalog.database(name).and_then(|row| row.comment.clone());
+            let role = catalog.role(name).and_then(|row| row.comment.clone());
+            let marks = [database, role].into_iter().flatten().filter_map(|comment| ours(&comment));
+            marks.into_iter().find(|mark| mark.instance == *self.instance)
+        })
+    }
+
+    /// The environment of the site under the client's domain; nothing where there is no such site.
+    async fn environment(&self, spec: &ClientSpec) -> Reading<BTreeMap<String, Secret>> {
+        let (Some((host, server)), Ok(domain)) = (&self.host, spec.domain(self.defaults)) else {
+            return Reading::Known(BTreeMap::new());
+        };
+        let listing = match self.observer.sites(host, server, self.fresh).await {
+            Reading::Known(listing) => listing,
+            Reading::Unknown { reason } => return Reading::unknown(reason),
+        };
+        let Some(live) = listing.of(&domain) else { return Reading::Known(BTreeMap::new()) };
+        let site = SiteRef {
+            server: server.clone(),
+            id: live.id.clone(),
+            domain,
+            system_user: live.value.system_user.clone(),
+        };
+        match host.environments.environment(&site).await {
+            Ok(text) => Reading::Known(text.map(|text| env_file::parse(text.expose())).unwrap_or_default()),
+            Err(error) => Reading::unknown(error.to_string()),
+        }
+    }
+}
+
+impl FormerLife {
+    /// What a site's environment tells, where it carries our mark.
+    fn read(&mut self, values: &BTreeMap<String, Secret>, instance: &Instance) {
+        let value = |name: &str| values.get(name).map(Secret::expose);
+        let Some(mark) = value(MARK_VARIABLE).and_then(Mark::from_variable) else { return };
+        if mark.instance != *instance || self.uid.as_ref().is_some_and(|uid| *uid != mark.uid) {
+            return;
+        }
+        self.uid = Some(mark.uid);
+        self.port = value("PORT").and_then(|port| port.parse().ok());
+        if let Some(secret) = value("PAYLOAD_SECRET") {
+            self.secrets.insert(PAYLOAD_SECRET.to_owned(), Secret::new(secret));
+        }
+        if let Some((login, password)) = value("DATABASE_URL").and_then(login_of) {
+            self.login = Some(login);
+            self.secrets.insert(DATABASE_PASSWORD.to_owned(), password);
+        }
+    }
+
+    /// Which incarnation it was.
+    pub fn uid(&self) -> Option<&Uid> {
+        self.uid.as_ref()
+    }
+
+    /// The record goes on where that life was.
+    pub fn take_up(self, record: &mut ClientRecord) {
+        let owned = &mut record.owned;
+        if let Some(uid) = self.uid {
+            owned.mark.uid = uid;
+        }
+        owned.allocation.former_port = self.port;
+        owned.login_read_back = self.secrets.contains_key(DATABASE_PASSWORD);
+        if let Some(login) = self.login {
+            owned.allocation.login = Some(login);
+        }
+        owned.administrator = AdministratorState::AlreadyThere;
+        record.secrets.extend(self.secrets);
+    }
+}
+
+/// Login and password in an address of PostgreSQL.
+fn login_of(address: &str) -> Option<(SqlName, Secret)> {
+    let url = url::Url::parse(address).ok()?;
+    let login = SqlName::parse(&percent_decoded(url.username())?).ok()?;
+    Some((login, Secret::new(percent_decoded(url.password()?)?)))
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let pair = format!("it={}", text.replace('+', "%2B").replace('&', "%26"));
+    url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
+}
