@@ -26,9 +26,11 @@ enum Weather {
     Lost,
     /// Listings lag behind.
     Stale,
+    /// Both.
+    LostStale,
 }
 
-const WEATHERS: [Weather; 3] = [Weather::Clean, Weather::Lost, Weather::Stale];
+const WEATHERS: [Weather; 4] = [Weather::Clean, Weather::Lost, Weather::Stale, Weather::LostStale];
 
 #[derive(Debug, Clone)]
 struct Told {
@@ -38,13 +40,16 @@ struct Told {
 
 /// Lives a life; gives its steps, or what did not hold.
 async fn live(told: &Told, log: bool, planted: Option<&'static Planted>) -> Result<usize, String> {
-    let course = Course::Told { crashes: told.crashes.clone(), lost: told.weather == Weather::Lost };
+    let course = Course::Told {
+        crashes: told.crashes.clone(),
+        lost: matches!(told.weather, Weather::Lost | Weather::LostStale),
+    };
     let fate = Fate::new(course, Duration::ZERO, u32::try_from(told.crashes.len()).unwrap());
     if log {
         fate.keep_log();
     }
     let mut sim = Sim::new(fate, planted).await;
-    if told.weather == Weather::Stale {
+    if matches!(told.weather, Weather::Stale | Weather::LostStale) {
         sim.replica.lag(LAG);
     }
     let end = whole_life(&mut sim).await;

@@ -19,6 +19,7 @@ mod lost_state;
 mod many;
 mod planted;
 mod rest;
+mod retained;
 mod seeds;
 mod visitors;
 mod world;

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 use crate::databases::{Server, SimDatabases};
 use crate::durable::Durable;
 use crate::fate::{Fate, Gate};
-use crate::invariants::Monitor;
+use crate::invariants::{Monitor, Seen};
 use crate::line::{Replica, SimLine};
 use crate::planted::{Bug, Planted};
 use crate::visitors::Visitors;
@@ -54,6 +54,7 @@ type Version = (Arc<[u8]>, u32);
 pub struct Specs {
     files: Mutex<BTreeMap<String, Version>>,
     versions: Mutex<u32>,
+    gone: Mutex<BTreeMap<String, Instant>>,
     changed: Arc<Notify>,
     /// Why the directory cannot be read now.
     pub problem: Mutex<Option<String>>,
@@ -69,7 +70,13 @@ impl Specs {
 
     pub fn remove(&self, file: &str) {
         self.files.lock().remove(file);
+        self.gone.lock().entry(file.to_owned()).or_insert_with(Instant::now);
         self.changed.notify_one();
+    }
+
+    /// For how long no scan has found a file that was taken away.
+    pub fn gone_for(&self, file: &str) -> Option<Duration> {
+        self.gone.lock().get(file).map(Instant::elapsed)
     }
 }
 
@@ -80,6 +87,7 @@ impl SpecSource for Specs {
         }
         let read =
             |(bytes, version): &Version| FileReading::Read { bytes: bytes.clone(), stamp: Stamp::of_version(*version) };
+        self.gone.lock().retain(|file, _| !self.files.lock().contains_key(file));
         let files = self.files.lock().iter().map(|(file, text)| (file.clone(), read(text))).collect();
         Ok(Scan { root: (1, 1), files, passed_over: Vec::new() })
     }
@@ -168,7 +176,11 @@ impl Sim {
         let disk = Arc::new(MemoryStore::default());
         let instance = disk.instance(Some(&Instance::parse("simulated").unwrap())).await.unwrap();
         let databases = Arc::<Mutex<Server>>::default();
-        let monitor = Arc::new(Monitor::new(&world, &ploi, &dns, &databases, &disk, &settings()));
+        let specs = Arc::<Specs>::default();
+        let settings_kept = settings();
+        let seen =
+            Seen { world: &world, ploi: &ploi, cloudflare: (&cloudflare, &zone), dns: &dns, databases: &databases };
+        let monitor = Arc::new(Monitor::new(seen, &disk, &specs, &settings_kept));
         let mut settings = settings();
         if let Some(Planted { bug: Bug::Limit(change), .. }) = planted {
             change(&mut settings);
@@ -182,7 +194,7 @@ impl Sim {
             disk,
             fate,
             replica: Arc::default(),
-            specs: Arc::default(),
+            specs,
             monitor,
             zone,
             settings,
