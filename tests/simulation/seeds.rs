@@ -20,6 +20,8 @@ const CLIENTS: [&str; 3] = ["shop", "blog", "cafe"];
 const ALIASES: [&str; 2] = ["www", "book"];
 /// How many seeds a plain run tries, without and with optimisation.
 const SEEDS: u64 = if cfg!(debug_assertions) { 20 } else { 5_000 };
+/// Seeds whose steps are compared.
+const SEEDS_TOLD_TWICE: u64 = if cfg!(debug_assertions) { 3 } else { 40 };
 /// Faults end after this.
 const TROUBLE: Duration = Duration::from_secs(1500);
 /// Most things that people do meanwhile.
@@ -213,6 +215,24 @@ async fn live(seed: u64, log: bool, planted: Option<&'static Planted>) -> Result
 /// What a planted bug does to a seed.
 pub fn catches(seed: u64, planted: &'static Planted) -> Option<String> {
     in_virtual_time(live(seed, false, Some(planted))).err()
+}
+
+#[test]
+fn a_seed_is_the_same_life_each_time_it_is_told() {
+    let told = |seed| {
+        in_virtual_time(async {
+            let mut life = Life::new(seed, true, None).await;
+            life.trouble().await;
+            life.calm().await.unwrap();
+            life.sim.fate.log()
+        })
+    };
+    for seed in 1000..1000 + SEEDS_TOLD_TWICE {
+        let (once, again) = (told(seed), told(seed));
+        let differ = once.iter().zip(&again).position(|(a, b)| a != b);
+        assert_eq!(differ.map(|at| (&once[at], &again[at])), None, "seed {seed} at step {differ:?}");
+        assert_eq!(once.len(), again.len(), "seed {seed}");
+    }
 }
 
 #[test]
