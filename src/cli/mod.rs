@@ -10,6 +10,8 @@ pub mod deploy;
 pub mod describe;
 pub mod doctor;
 pub mod events;
+pub mod forget;
+pub mod orphans;
 pub mod pause;
 pub mod plan;
 pub mod progress;
@@ -106,6 +108,10 @@ enum Command {
     Deletions(deletions::Args),
     /// Release a held set of removals by its hash
     Approve(approve::Args),
+    /// End a removal that is stuck, naming what is left behind
+    Forget(forget::Args),
+    /// What carries this installation's mark and belongs to no client
+    Orphans(orphans::Args),
     /// Show a client's first administrator password once, on a terminal
     Secret(secret::Args),
     /// Check each credential, permission and limit, and say what to fix
@@ -162,6 +168,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Resume(args) => pause::resume(&session, &args).await,
         Command::Deletions(args) => deletions::run(&session, &args).await,
         Command::Approve(args) => approve::run(&session, &args).await,
+        Command::Forget(args) => forget::run(&session, &args).await,
+        Command::Orphans(args) => orphans::run(&session, &args).await,
         Command::Secret(args) => secret::run(&session, &args).await,
         Command::Doctor(args) => doctor::run(&session, &args).await,
         Command::Config(args) => config::run(&session, &args),

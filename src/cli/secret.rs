@@ -1,7 +1,5 @@
 //! `secret CLIENT admin`: shows the first administrator's password once, on a terminal, audited (decisions 24).
 
-use std::io::{BufRead as _, IsTerminal as _};
-
 use anyhow::bail;
 use clap::ValueEnum;
 
@@ -49,7 +47,8 @@ pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
         let at = at.as_str().unwrap_or("an earlier time").to_owned();
         bail!("this password was shown at {at} and is not shown again; reset it in the site's own administration");
     }
-    if !session.yes && !is_confirmed(&email)? {
+    let question = format!("The password of {} is shown once. Show it now? [y/N]", terminal::one_line(&email));
+    if !session.yes && !terminal::confirmed(&question, "say --yes to show the password")? {
         return Ok(Exit::Failed);
     }
     let now = session::now();
@@ -81,14 +80,4 @@ fn login(record: &ClientRecord) -> anyhow::Result<String> {
             bail!("the administrator of {name} was not made by us, so its password is not known here")
         }
     }
-}
-
-fn is_confirmed(email: &str) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        bail!("nobody can be asked here; say --yes to show the password");
-    }
-    terminal::say(&format!("The password of {} is shown once. Show it now? [y/N]", terminal::one_line(email)));
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

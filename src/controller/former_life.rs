@@ -60,17 +60,23 @@ impl FormerLook<'_> {
     /// Looks at the client's natural keys. `None` inside: it is new.
     pub async fn at(&self, spec: &ClientSpec) -> Reading<Option<FormerLife>> {
         let mut life = FormerLife::default();
+        let mut is_new = false;
         if self.has_databases
             && spec.spec.database.provider == DatabaseProvider::Postgres
             && let Ok(name) = spec.database_name()
         {
             match self.database_mark(&name).await {
-                Reading::Known(mark) => life.uid = mark.map(|mark| mark.uid),
+                Reading::Known(mark) => {
+                    is_new = mark.is_none();
+                    life.uid = mark.map(|mark| mark.uid);
+                }
                 Reading::Unknown { reason } => return Reading::unknown(reason),
             }
         }
         match self.environment(spec).await {
             Reading::Known(values) => life.read(&values, self.instance),
+            // Every life begins with its database: where there is none, another provider in trouble holds nobody up.
+            Reading::Unknown { .. } if is_new => {}
             Reading::Unknown { reason } => return Reading::unknown(reason),
         }
         Reading::Known(life.uid.is_some().then_some(life))

@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod listings;
 pub mod observer;
 pub mod options;
+pub mod orphans;
 pub mod outside;
 pub mod providers;
 pub mod queue;

@@ -15,6 +15,8 @@ pub enum Effect {
     Pass(ClientName),
     /// All get one.
     PassAll,
+    /// This client is gone from the state.
+    Gone(ClientName),
     /// The directory is scanned now.
     Scan,
     /// Nothing.
@@ -64,6 +66,7 @@ pub async fn take(request: &Request, store: &dyn Store, now: Timestamp) -> Store
             store.put_document(PAUSE_ALL, None).await?;
             Ok((Effect::PassAll, Ok("resumed".into())))
         }
+        Ask::Forget(name) => forget(store, name).await,
         Ask::Approve(hash) => {
             if let Some(recovery) = Recovery::load(store).await?
                 && recovery.hash() == *hash
@@ -78,6 +81,20 @@ pub async fn take(request: &Request, store: &dyn Store, now: Timestamp) -> Store
             Ok((Effect::Scan, answer))
         }
     }
+}
+
+/// Only who is on the way out already: a client with a file would be a new one at the next scan.
+async fn forget(store: &dyn Store, name: &ClientName) -> Stored<(Effect, Result<String, String>)> {
+    let Some(record) = store.client(name).await? else {
+        return Ok((Effect::Nothing, Err(format!("no client is called {name}; `sitewright status` lists them"))));
+    };
+    if record.owned.removal.is_none() {
+        let why =
+            "its file is there, or its absence does not count yet; take the file away and wait until it is offline";
+        return Ok((Effect::Nothing, Err(format!("{name} is not on its way out: {why}"))));
+    }
+    store.forget(name).await?;
+    Ok((Effect::Gone(name.clone()), Ok(format!("{name} is forgotten; what is left of it stands as it stood"))))
 }
 
 async fn change(

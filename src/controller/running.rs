@@ -331,6 +331,19 @@ impl Controller {
             self.store.answer(request.id, &answer).await?;
             match effect {
                 Effect::Pass(name) => self.add_urgent(name),
+                Effect::Gone(name) => {
+                    self.reconciler
+                        .event(
+                            Some(&name),
+                            EventKind::Warning,
+                            "Forgotten",
+                            "a person ended it; what is left of it stands as it stood",
+                        )
+                        .await?;
+                    self.reconciler.observer.servers.forget_ours().await;
+                    self.fleet.forget(&name);
+                    self.queue.forget(&name);
+                }
                 Effect::PassAll => self.fleet.names().into_iter().for_each(|name| self.queue.add(name, Instant::now())),
                 Effect::Scan => self.scan_now.notify_one(),
                 Effect::Nothing => {}

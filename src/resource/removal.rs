@@ -64,7 +64,7 @@ impl Removal {
     }
 }
 
-/// A dump that `pg_restore -l` could read.
+/// A dump that was restored on trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
     /// File name below the backup directory.

@@ -113,6 +113,8 @@ pub enum Ask {
     },
     /// Go on.
     Resume(Option<ClientName>),
+    /// Let go of a client whose file is gone, whatever is left of it.
+    Forget(ClientName),
     /// Release a held set of removals, by its hash.
     Approve(String),
 }

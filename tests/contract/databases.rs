@@ -355,6 +355,33 @@ async fn a_backup_can_be_restored() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
 }
 
+/// A dump of what only stands because of the order in which it was made: pg_dump is content, pg_restore is not.
+#[tokio::test]
+async fn a_dump_that_cannot_be_restored_is_no_backup_and_the_trial_leaves_nothing() {
+    let (server, database, password) = made("unrestorable").await;
+    let site = connect(&server.site_url(&database.name, &database.login, &password)).await.unwrap();
+    site.batch_execute(
+        "CREATE FUNCTION twice(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x * 2';
+         CREATE FUNCTION four(x int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN twice(twice(x)); END';
+         CREATE TABLE t (x int); INSERT INTO t VALUES (1); CREATE INDEX ON t (four(x))",
+    )
+    .await
+    .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let now = "2026-11-20T12:00:00Z".parse().unwrap();
+    let trial = format!("sitewright_trial_{}", oid(&server, &database).await);
+    superuser("postgres").await.simple_query(&format!("CREATE DATABASE {trial}")).await.unwrap();
+    let foreign = server.back_up(&database, dir.path(), now).await.unwrap_err();
+    assert!(matches!(foreign.class, ErrorClass::Exists(_)), "{foreign}");
+    superuser("postgres").await.simple_query(&format!("DROP DATABASE {trial}")).await.unwrap();
+
+    let refused = server.back_up(&database, dir.path(), now).await.unwrap_err();
+    assert!(refused.to_string().contains("pg_restore ended with"), "{refused}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no dump is left that could be taken for one");
+    let left = format!("SELECT count(*) FROM pg_database WHERE datname = '{trial}'");
+    assert_eq!(value(&superuser("postgres").await, &left).await.as_deref(), Some("0"));
+}
+
 async fn oid(server: &Postgres, database: &Database) -> u32 {
     server.catalog().await.unwrap().database(&database.name).unwrap().oid
 }

@@ -14,6 +14,7 @@ mod lagging;
 mod life;
 mod one_client;
 mod one_of_everything;
+mod orphans;
 mod reference;
 mod restarts;
 mod rig;

@@ -1,4 +1,4 @@
-//! Dumps: taken, listed, hashed and put in place only when all of that worked (contracts/postgres.md 6).
+//! Dumps: taken, listed, restored on trial, hashed and put in place only when all of that worked (contracts/postgres.md 6).
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
@@ -35,16 +35,35 @@ const DRAFT_SUFFIX: &str = ".partial";
 /// Read at once while hashing.
 const HASH_BYTES: usize = 1 << 20;
 
-/// Takes, verifies and names a dump of the database that has this oid.
-pub(super) async fn back_up(
+/// A dump that is readable and not in place yet; gone when it is dropped.
+pub(super) struct Dump {
+    database: SqlName,
+    tools: Tools,
+    draft: Draft,
+    directory: PathBuf,
+    file: String,
+    taken_at: Timestamp,
+    oid: u32,
+}
+
+fn failed(database: &SqlName, class: ErrorClass) -> ProviderError {
+    ProviderError::new(PROVIDER, format!("back up {database}"), class)
+}
+
+fn local(database: &SqlName, directory: &Path, error: &io::Error) -> ProviderError {
+    failed(database, ErrorClass::Unavailable(format!("{}: {error}", directory.display())))
+}
+
+/// Takes a dump of the database that has this oid, and lists it back.
+pub(super) async fn take(
     address: &Address,
     database: &Database,
     (oid, server_version): (u32, i32),
     directory: &Path,
     now: Timestamp,
-) -> Answer<Backup> {
-    let failed = |class| ProviderError::new(PROVIDER, format!("back up {}", database.name), class);
-    let local = |error: io::Error| failed(ErrorClass::Unavailable(format!("{}: {error}", directory.display())));
+) -> Answer<Dump> {
+    let failed = |class| failed(&database.name, class);
+    let local = |error: io::Error| local(&database.name, directory, &error);
     let tools = dump_tools(server_version).await.map_err(failed)?;
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(local)?;
     remove_drafts(directory, &database.name).map_err(local)?;
@@ -52,7 +71,7 @@ pub(super) async fn back_up(
     let draft = Draft::new(directory.join(format!("{file}{DRAFT_SUFFIX}"))).map_err(local)?;
 
     let mut dump = tools.command("pg_dump");
-    connect_by_environment(&mut dump, address, database);
+    connect_by_environment(&mut dump, address, &database.name);
     dump.args(["--format=custom", "--no-password", &format!("--lock-wait-timeout={LOCK_WAIT}")]);
     dump.arg(format!("--file={}", draft.0.display()));
     run(dump, "pg_dump").await.map_err(failed)?;
@@ -65,11 +84,30 @@ pub(super) async fn back_up(
         return Err(failed(ErrorClass::Unavailable("the dump does not list the database it was taken of".into())));
     }
 
-    let target = directory.join(&file);
-    let (from, to, within) = (draft.0.clone(), target, directory.to_owned());
-    let finished = tokio::task::spawn_blocking(move || finish(&from, &to, &within)).await;
-    let (sha256, bytes) = finished.map_err(io::Error::other).and_then(|done| done).map_err(local)?;
-    Ok(Backup { file, sha256, bytes, verified_at: now, oid })
+    let (database, directory) = (database.name.clone(), directory.to_owned());
+    Ok(Dump { database, tools, draft, directory, file, taken_at: now, oid })
+}
+
+impl Dump {
+    /// Restores it into another, empty database; the first complaint of the server is a failure.
+    pub(super) async fn restore_into(&self, address: &Address, target: &SqlName) -> Answer<()> {
+        let mut restore = self.tools.command("pg_restore");
+        connect_by_environment(&mut restore, address, target);
+        restore.args(["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", "--no-password"]);
+        restore.arg(format!("--dbname={target}")).arg(&self.draft.0);
+        run(restore, "pg_restore").await.map(|_| ()).map_err(|class| failed(&self.database, class))
+    }
+
+    /// Hashes it and puts it in place.
+    pub(super) async fn keep(self) -> Answer<Backup> {
+        let (from, to, within) = (self.draft.0.clone(), self.directory.join(&self.file), self.directory.clone());
+        let finished = tokio::task::spawn_blocking(move || finish(&from, &to, &within)).await;
+        let (sha256, bytes) = finished
+            .map_err(io::Error::other)
+            .and_then(|done| done)
+            .map_err(|error| local(&self.database, &self.directory, &error))?;
+        Ok(Backup { file: self.file, sha256, bytes, verified_at: self.taken_at, oid: self.oid })
+    }
 }
 
 /// A dump under way: only the owner reads it, and it goes when it is not finished.
@@ -103,9 +141,9 @@ pub(super) async fn dump_tools(server_version: i32) -> Result<Tools, ErrorClass>
 }
 
 /// Nothing of the address is in the arguments, which every user of the machine can read.
-fn connect_by_environment(command: &mut Command, address: &Address, database: &Database) {
+fn connect_by_environment(command: &mut Command, address: &Address, database: &SqlName) {
     let (host, port) = address.host_and_port();
-    command.env("PGHOST", host).env("PGPORT", port.to_string()).env("PGDATABASE", database.name.as_str());
+    command.env("PGHOST", host).env("PGPORT", port.to_string()).env("PGDATABASE", database.as_str());
     command.env("PGSSLMODE", address.ssl_mode.word()).env("PGCONNECT_TIMEOUT", "10");
     if let Some(user) = address.config.get_user() {
         command.env("PGUSER", user);

@@ -7,6 +7,7 @@ pub mod cluster;
 mod flow;
 mod found;
 pub mod memory;
+mod rehearsal;
 mod session;
 mod sql;
 mod sqlstate;
@@ -273,8 +274,9 @@ impl Databases for Postgres {
             let name = Identifier::new(&database.name).map_err(failed)?;
             self.writer.enter().await.run(&sql::allow_connections(&name)).await?;
         }
-        let backup =
-            backup::back_up(&self.address, database, (there.oid, found.server_version), directory, now).await?;
+        let dump = backup::take(&self.address, database, (there.oid, found.server_version), directory, now).await?;
+        self.rehearse(&dump, there.oid).await?;
+        let backup = dump.keep().await?;
         let again = self.look(database).await?;
         match again.database.is_some_and(|after| after.oid == there.oid) {
             true => Ok(backup),

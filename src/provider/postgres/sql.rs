@@ -163,6 +163,14 @@ pub fn create_database(name: &Identifier) -> Statement {
     )
 }
 
+/// `t` or `f`: whether a database is the admin's own; no row where there is none of that name.
+pub fn is_own_database(name: &Literal) -> Statement {
+    Statement::read(
+        format!("SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = {name}"),
+        "SELECT FROM pg_database",
+    )
+}
+
 /// The mark of a database.
 pub fn mark_database(name: &Identifier, mark: &DatabaseMark) -> Statement {
     let comment = Literal::new(&mark.comment());

@@ -1,0 +1,65 @@
+//! What stays behind without a client: listed, never touched; and a client that a person lets go of.
+
+use serde_json::Value;
+
+use crate::rig::{Rig, ZONE, spec};
+
+fn kinds(orphans: &Value) -> Vec<String> {
+    let all = orphans["orphans"].as_array().expect("a list");
+    let mut kinds: Vec<String> = all.iter().map(|one| one["kind"].as_str().expect("a kind").to_owned()).collect();
+    kinds.sort();
+    kinds
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_lost_state_left_behind_is_listed_and_stands() {
+    let mut rig = Rig::new().await;
+    rig.set("SITEWRIGHT_INSTANCE", "agency");
+    rig.write("left.yaml", &spec("left", ""));
+    rig.write("kept.yaml", &spec("kept", ""));
+    assert!(rig.once().await);
+    let (none, _) = rig.json(&["orphans", "-o", "json"]).await;
+    assert_eq!(kinds(&none), Vec::<String>::new());
+    std::fs::remove_file(rig.path("state.db")).expect("the state is lost");
+    rig.remove("left.yaml");
+    rig.clear_calls();
+    rig.run(&["run", "--once", "--timeout", "20s"]).await;
+    let (orphans, exit) = rig.json(&["orphans", "-o", "json"]).await;
+    assert_eq!(exit, Some(0));
+    assert_eq!(kinds(&orphans), ["Database", "Record", "Role", "Role", "Site"], "{orphans:#}");
+    let told = orphans.to_string();
+    assert!(told.contains("left") && !told.contains("kept"), "{told}");
+    assert_eq!(
+        rig.writes(),
+        Vec::<String>::new(),
+        "what was taken back waits for a person, what is nobody's is left alone"
+    );
+    let status = rig.status().await;
+    assert_eq!(status["recovery"]["clients"], serde_json::json!(["kept"]), "{status:#}");
+    let hash = status["recovery"]["hash"].as_str().expect("a hash").to_owned();
+    assert!(rig.run(&["approve", &hash]).await.status.success());
+    assert!(rig.once().await, "the state is trusted again");
+    assert_eq!(rig.simulators.ploi.sites_count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_on_its_way_out_can_be_forgotten_and_what_is_left_is_named() {
+    let mut rig = Rig::new().await;
+    rig.set("SITEWRIGHT_DELETION_GRACE", "7d");
+    rig.write("stuck.yaml", &spec("stuck", ""));
+    rig.write("other.yaml", &spec("other", ""));
+    let _daemon = rig.daemon();
+    rig.ready("stuck").await;
+    let refused = rig.run(&["forget", "stuck", "--yes"]).await;
+    assert_eq!(refused.status.code(), Some(1), "its file is there");
+    rig.remove("stuck.yaml");
+    rig.until("stuck", 30, |record| record.owned.removal.is_some()).await;
+    let asked = rig.run(&["forget", "stuck"]).await;
+    assert_eq!(asked.status.code(), Some(1), "nobody can be asked");
+    let forgotten = rig.run(&["forget", "stuck", "--yes"]).await;
+    let told = String::from_utf8_lossy(&forgotten.stderr).into_owned();
+    assert_eq!(forgotten.status.code(), Some(0), "{told}");
+    assert!(told.contains(&format!("stuck.{ZONE}")) && told.contains("client_stuck"), "{told}");
+    assert!(rig.client("stuck").await.is_none());
+    assert!(rig.simulators.ploi.site_id(1, &format!("stuck.{ZONE}")).is_some(), "nothing at a provider was touched");
+}
