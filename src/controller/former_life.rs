@@ -30,10 +30,12 @@ pub struct FormerLife {
     secrets: BTreeMap<String, Secret>,
 }
 
-/// Whether a client has never been planned: only then it may have a life that its record does not know of.
+/// Whether a client has never been planned: only then it may have a life that its record does not know of. One that goes
+/// before it was planned is not looked for: what nobody remembers, nobody removes.
 pub fn is_blank(record: &ClientRecord) -> bool {
     let owned = &record.owned;
     record.observed_generation == 0
+        && owned.removal.is_none()
         && owned.resources.is_empty()
         && owned.intents.is_empty()
         && owned.allocation.port.is_none()

@@ -15,27 +15,31 @@ fn kinds(orphans: &Value) -> Vec<String> {
 async fn what_a_lost_state_left_behind_is_listed_and_stands() {
     let mut rig = Rig::new().await;
     rig.set("SITEWRIGHT_INSTANCE", "agency");
-    rig.write("left.yaml", &spec("left", ""));
-    rig.write("kept.yaml", &spec("kept", ""));
+    rig.write("orphan-left.yaml", &spec("orphan-left", ""));
+    rig.write("orphan-kept.yaml", &spec("orphan-kept", ""));
     assert!(rig.once().await);
     let (none, _) = rig.json(&["orphans", "-o", "json"]).await;
     assert_eq!(kinds(&none), Vec::<String>::new());
-    std::fs::remove_file(rig.path("state.db")).expect("the state is lost");
-    rig.remove("left.yaml");
+    for entry in std::fs::read_dir(rig.path(".sitewright")).expect("a directory").flatten() {
+        if entry.file_name().to_string_lossy().starts_with("state.db") {
+            std::fs::remove_file(entry.path()).expect("the state is lost");
+        }
+    }
+    rig.remove("orphan-left.yaml");
     rig.clear_calls();
     rig.run(&["run", "--once", "--timeout", "20s"]).await;
     let (orphans, exit) = rig.json(&["orphans", "-o", "json"]).await;
     assert_eq!(exit, Some(0));
     assert_eq!(kinds(&orphans), ["Database", "Record", "Role", "Role", "Site"], "{orphans:#}");
     let told = orphans.to_string();
-    assert!(told.contains("left") && !told.contains("kept"), "{told}");
+    assert!(told.contains("orphan-left") && !told.contains("orphan-kept"), "{told}");
     assert_eq!(
         rig.writes(),
         Vec::<String>::new(),
         "what was taken back waits for a person, what is nobody's is left alone"
     );
     let status = rig.status().await;
-    assert_eq!(status["recovery"]["clients"], serde_json::json!(["kept"]), "{status:#}");
+    assert_eq!(status["recovery"]["clients"], serde_json::json!(["orphan-kept"]), "{status:#}");
     let hash = status["recovery"]["hash"].as_str().expect("a hash").to_owned();
     assert!(rig.run(&["approve", &hash]).await.status.success());
     assert!(rig.once().await, "the state is trusted again");
@@ -46,20 +50,23 @@ async fn what_a_lost_state_left_behind_is_listed_and_stands() {
 async fn a_client_on_its_way_out_can_be_forgotten_and_what_is_left_is_named() {
     let mut rig = Rig::new().await;
     rig.set("SITEWRIGHT_DELETION_GRACE", "7d");
-    rig.write("stuck.yaml", &spec("stuck", ""));
-    rig.write("other.yaml", &spec("other", ""));
+    rig.write("forget-me.yaml", &spec("forget-me", ""));
+    rig.write("forget-not.yaml", &spec("forget-not", ""));
     let _daemon = rig.daemon();
-    rig.ready("stuck").await;
-    let refused = rig.run(&["forget", "stuck", "--yes"]).await;
+    rig.ready("forget-me").await;
+    let refused = rig.run(&["forget", "forget-me", "--yes"]).await;
     assert_eq!(refused.status.code(), Some(1), "its file is there");
-    rig.remove("stuck.yaml");
-    rig.until("stuck", 30, |record| record.owned.removal.is_some()).await;
-    let asked = rig.run(&["forget", "stuck"]).await;
+    rig.remove("forget-me.yaml");
+    rig.until("forget-me", 30, |record| record.owned.removal.is_some()).await;
+    let asked = rig.run(&["forget", "forget-me"]).await;
     assert_eq!(asked.status.code(), Some(1), "nobody can be asked");
-    let forgotten = rig.run(&["forget", "stuck", "--yes"]).await;
+    let forgotten = rig.run(&["forget", "forget-me", "--yes"]).await;
     let told = String::from_utf8_lossy(&forgotten.stderr).into_owned();
     assert_eq!(forgotten.status.code(), Some(0), "{told}");
-    assert!(told.contains(&format!("stuck.{ZONE}")) && told.contains("client_stuck"), "{told}");
-    assert!(rig.client("stuck").await.is_none());
-    assert!(rig.simulators.ploi.site_id(1, &format!("stuck.{ZONE}")).is_some(), "nothing at a provider was touched");
+    assert!(told.contains(&format!("forget-me.{ZONE}")) && told.contains("client_forget_me"), "{told}");
+    assert!(rig.client("forget-me").await.is_none());
+    assert!(
+        rig.simulators.ploi.site_id(1, &format!("forget-me.{ZONE}")).is_some(),
+        "nothing at a provider was touched"
+    );
 }

@@ -57,7 +57,8 @@ impl Reconciler {
                 "whether this client was here before is not known, and nothing is made until it is: {reason}"
             ),
         };
-        self.tell_finding(record, finding).await
+        let spec = self.spec_finding(&record.name);
+        self.tell_findings(record, &[spec, finding]).await
     }
 
     /// Parts of a plan wait while what they rest on is in doubt.

@@ -72,12 +72,12 @@ impl Reconciler {
     pub(super) async fn tell_unreadable(&self, record: ClientRecord) -> Stored<Next> {
         let finding = self.spec_finding(&record.name);
         let now = self.clock.now();
-        self.tell_finding(record, finding).await?;
+        self.tell_findings(record, &[finding]).await?;
         Ok(Next::Settled(later(now, self.resync)))
     }
 
-    /// A client of which one thing alone can be said.
-    pub(super) async fn tell_finding(&self, mut record: ClientRecord, finding: Finding) -> Stored<()> {
+    /// A client of which nothing else can be said.
+    pub(super) async fn tell_findings(&self, mut record: ClientRecord, findings: &[Finding]) -> Stored<()> {
         let now = self.clock.now();
         let situation = Situation {
             generation: record.generation,
@@ -88,7 +88,7 @@ impl Reconciler {
             next_attempt: None,
         };
         let mut seen = record.clone();
-        record.status = tell(&record.status, &[finding], &situation, now);
+        record.status = tell(&record.status, findings, &situation, now);
         self.records.save(&mut seen, &mut record).await
     }
 
