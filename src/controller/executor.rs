@@ -43,6 +43,13 @@ pub struct Outcome {
     pub result: Result<(), Failure>,
 }
 
+impl Outcome {
+    /// Whether it is the end of this action.
+    pub fn is_of(&self, action: &Action) -> bool {
+        (self.op, &self.resource) == (action.op, &action.resource)
+    }
+}
+
 /// Executes plans.
 pub struct Executor<'a> {
     /// Everything an action may need.

@@ -421,6 +421,7 @@ impl Fleet {
         if old.is_none_or(|old| old.spec_hash != hash) || next.owned.removal.is_some() {
             next.generation += 1;
             next.owned.attempts.clear(); // a new generation starts afresh
+            next.owned.fights.clear();
         }
         next.owned.removal = None; // the file is there: whatever was under way is undone
         next.accepted = Some(AcceptedSpec { text, file: file.to_owned(), spec_hash: hash, at: now });

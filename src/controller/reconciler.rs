@@ -31,8 +31,10 @@ use crate::controller::standing::PlanStanding;
 use crate::controller::told::findings;
 use crate::controller::wishes::Wishes;
 use crate::controller::workbench::Workbench;
+use crate::plan::change::Action;
 use crate::plan::change::{Op, PREREQUISITES, Plan};
 use crate::plan::draft::{Input, Policy, later};
+use crate::plan::fights;
 use crate::plan::progress::{Told, absorb};
 use crate::plan::{self};
 use crate::provider::http::lane::{Lane, in_lane};
@@ -148,6 +150,11 @@ impl Reconciler {
         }
         let execution = self.execute(&desired, &plan, &mut seen, &mut record);
         let outcomes = while_it_holds(Arc::new(standing), execution).await;
+        if record.reached_generation == generation {
+            let is_done = |action: &&Action| outcomes.iter().any(|o| o.result.is_ok() && o.is_of(action));
+            let repaired: Vec<&Action> = plan.actions.iter().filter(is_done).collect();
+            fights::note(&mut record.owned, &repaired, self.clock.now());
+        }
         // What was accepted meanwhile is planned by the next pass.
         record.observed_generation = generation;
         let is_superseded = outcomes.is_empty() && self.is_executed(&record.name, &plan);

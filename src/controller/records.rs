@@ -68,6 +68,9 @@ fn take_over(mine: &mut ClientRecord, seen: &ClientRecord, stored: &ClientRecord
     if now.attempts != before.attempts {
         ours.attempts.clone_from(&now.attempts);
     }
+    if now.fights != before.fights {
+        ours.fights.clone_from(&now.fights);
+    }
     if now.releases.requested != before.releases.requested {
         ours.releases.requested = now.releases.requested;
     }

@@ -29,6 +29,7 @@ pub async fn take(request: &Request, store: &dyn Store, now: Timestamp) -> Store
         Ask::Reconcile(name) => {
             change(store, name, |record| {
                 record.owned.attempts.clear();
+                record.owned.fights.clear();
                 "a pass begins now".into()
             })
             .await

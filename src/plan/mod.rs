@@ -10,6 +10,7 @@ pub mod change;
 pub mod database;
 pub mod dns;
 pub mod draft;
+pub mod fights;
 pub mod health;
 pub mod lost_creates;
 pub mod policy;

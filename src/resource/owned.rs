@@ -38,6 +38,9 @@ pub struct Owned {
     pub attempts: BTreeMap<ResourceKind, Attempt>,
     /// The certificate order under way.
     pub order: Option<CertificateOrder>,
+    /// Fields that were set back although the spec stood still, by their names.
+    #[serde(default)]
+    pub fights: BTreeMap<String, Fight>,
     /// The login's password was read back from the site: it is the one that the server knows.
     #[serde(default)]
     pub login_read_back: bool,
@@ -68,6 +71,7 @@ impl Owned {
             releases: Releases { next_number: 1, ..Releases::default() },
             attempts: BTreeMap::new(),
             order: None,
+            fights: BTreeMap::new(),
             login_read_back: false,
             failed_orders: 0,
             administrator: AdministratorState::NotMade,
@@ -234,6 +238,17 @@ pub struct Details {
     /// Pieces whose write got no answer: until then it may still arrive, after it the piece is read once more.
     #[serde(default)]
     pub unanswered: BTreeMap<ResourceKind, Timestamp>,
+}
+
+/// A field that somebody else writes as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fight {
+    /// How often it was set back.
+    pub rounds: u32,
+    /// The first time.
+    pub since: Timestamp,
+    /// The newest time.
+    pub last: Timestamp,
 }
 
 /// What an environment looked like when it was last read or written.

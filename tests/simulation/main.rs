@@ -12,6 +12,7 @@ mod databases;
 mod durable;
 mod exhaustive;
 mod fate;
+mod fights;
 mod invariants;
 mod life;
 mod line;

@@ -158,7 +158,10 @@ impl Life {
         self.sim.replica.lag(Duration::ZERO);
         *self.sim.specs.problem.lock() = None;
         self.ask(Ask::Resume(None));
-        CLIENTS.iter().for_each(|client| self.ask(Ask::Resume(Some(ClientName::trusted(*client)))));
+        for client in CLIENTS.map(ClientName::trusted) {
+            self.ask(Ask::Resume(Some(client.clone())));
+            self.ask(Ask::Reconcile(client)); // whatever people fought over is settled
+        }
         self.sim.pass(SETTLE + RESYNC).await; // what is late arrives, what drifted is seen
         for index in 0..CLIENTS.len() {
             self.comes_right(index).await?;

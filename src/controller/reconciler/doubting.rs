@@ -4,6 +4,7 @@ use crate::controller::former_life::{FormerLook, is_blank};
 use crate::controller::reconciler::{Reconciler, lane_of};
 use crate::controller::recovery::Recovery;
 use crate::plan::change::{Action, Op, Plan};
+use crate::plan::fights;
 use crate::provider::http::lane::in_lane;
 use crate::resource::kind::ResourceKind;
 use crate::resource::reading::Reading;
@@ -65,6 +66,9 @@ impl Reconciler {
     pub(super) async fn hold_back(&self, record: &ClientRecord, plan: &mut Plan) -> Stored<()> {
         if let Some(recovery) = Recovery::load(&*self.store).await? {
             plan.hold(|action| action.op != Op::Adopt, "RecoveryMode", &recovery.sentence());
+        }
+        if record.owned.removal.is_none() {
+            fights::refuse(&record.owned, plan, self.clock.now());
         }
         if record.owned.removal.is_some() && !self.fleet.can_see() {
             let message = "whether its file is back cannot be seen: the removal goes on when the directory can be read";
