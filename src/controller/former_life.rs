@@ -1,5 +1,5 @@
-//! What a client was before this state knew of it: its name at the database server and its site's environment carry the
-//! mark under which it was made, its port and its generated secrets. A client that is new everywhere has none.
+//! What a client was before this state knew of it: its name at the database server, its site's environment and the records
+//! of its domain carry the mark under which it was made; the environment tells its port and its generated secrets too. A client that is new everywhere has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,7 +81,20 @@ impl FormerLook<'_> {
             Reading::Unknown { .. } if is_new => {}
             Reading::Unknown { reason } => return Reading::unknown(reason),
         }
+        if life.uid.is_none() {
+            match self.record_mark(spec).await {
+                Reading::Known(mark) => life.uid = mark.map(|mark| mark.uid),
+                Reading::Unknown { .. } if is_new => {}
+                Reading::Unknown { reason } => return Reading::unknown(reason),
+            }
+        }
         Reading::Known(life.uid.is_some().then_some(life))
+    }
+
+    async fn record_mark(&self, spec: &ClientSpec) -> Reading<Option<Mark>> {
+        let Ok(domain) = spec.domain(self.defaults) else { return Reading::Known(None) };
+        let marks = self.observer.marks_at(&domain, self.fresh).await;
+        marks.map(|marks| marks.into_iter().find(|mark| mark.instance == *self.instance))
     }
 
     async fn database_mark(&self, name: &SqlName) -> Reading<Option<Mark>> {

@@ -73,6 +73,11 @@ impl RecordListing {
         let places: BTreeSet<usize> = named.chain(self.by_mark.get(mark)).flatten().copied().collect();
         places.into_iter().filter_map(|at| self.records.get(at))
     }
+
+    /// Records of one name.
+    pub fn under(&self, name: &str) -> impl Iterator<Item = &Live<Record>> {
+        self.by_name.get(name).into_iter().flatten().filter_map(|at| self.records.get(*at))
+    }
 }
 
 /// The databases and roles of a server.

@@ -22,10 +22,11 @@ use crate::plan::dns::{zone_in, zone_of};
 use crate::plan::draft::Policy;
 use crate::provider::http::lane::{Lane, in_lane};
 use crate::provider::tally::{CallPurpose, counted_as};
-use crate::provider::{Host, SiteRef};
+use crate::provider::{Dns, Host, SiteRef};
 use crate::resource::database::Catalog;
 use crate::resource::desired::{Desired, DesiredDns, DesiredSite};
 use crate::resource::kind::ResourceKind;
+use crate::resource::mark::Mark;
 use crate::resource::name::{HostName, ServerId, SqlName, ZoneId};
 use crate::resource::observed::Observed;
 use crate::resource::owned::{EnvironmentSeen, Owned};
@@ -147,9 +148,13 @@ impl Observer {
 
     /// Zones are identities: read once an audit period.
     async fn zones(&self, desired: &Desired) -> Reading<Vec<Zone>> {
-        let Some(dns) = dns_of(desired).and_then(|wanted| self.providers.dns.get(&wanted.provider)) else {
-            return Reading::unknown("no DNS is managed");
-        };
+        match dns_of(desired).and_then(|wanted| self.providers.dns.get(&wanted.provider)) {
+            Some(dns) => self.zones_at(dns).await,
+            None => Reading::unknown("no DNS is managed"),
+        }
+    }
+
+    async fn zones_at(&self, dns: &Arc<dyn Dns>) -> Reading<Vec<Zone>> {
         let horizon = earlier(self.clock.now(), self.audit_period);
         let read = || counted_as(CallPurpose::Audit, async { dns.zones().await.map(Arc::new) });
         self.zones.get(&dns.name().to_owned(), horizon, &self.clock, read).await.map(|zones| (*zones).clone())
@@ -183,12 +188,7 @@ impl Observer {
         let asked: BTreeSet<&str> = asked.collect();
         let mut found = Vec::new();
         for zone in zones.iter().filter(|zone| concerned.contains(&zone.id) || asked.contains(zone.id.as_str())) {
-            let read = || {
-                counted_as(CallPurpose::RecordListing, async {
-                    dns.records(zone).await.map(|records| Arc::new(RecordListing::new(records)))
-                })
-            };
-            match self.records.get(&zone.id, fresh, &self.clock, read).await {
+            match self.records_in(dns, zone, fresh).await {
                 Reading::Known(all) => {
                     found.extend(all.concerning(&names, &desired.mark).map(|live| (zone.clone(), live.clone())))
                 }
@@ -196,6 +196,32 @@ impl Observer {
             }
         }
         Reading::Known(found)
+    }
+
+    async fn records_in(&self, dns: &Arc<dyn Dns>, zone: &Zone, fresh: Timestamp) -> Reading<Arc<RecordListing>> {
+        let read = || {
+            counted_as(CallPurpose::RecordListing, async {
+                dns.records(zone).await.map(|records| Arc::new(RecordListing::new(records)))
+            })
+        };
+        self.records.get(&zone.id, fresh, &self.clock, read).await
+    }
+
+    /// The marks of all records under one name, whichever account keeps them.
+    pub async fn marks_at(&self, name: &HostName, fresh: Timestamp) -> Reading<Vec<Mark>> {
+        let mut marks = Vec::new();
+        for dns in self.providers.dns.values() {
+            let zones = match self.zones_at(dns).await {
+                Reading::Known(zones) => zones,
+                Reading::Unknown { reason } => return Reading::unknown(reason),
+            };
+            let Some(zone) = zone_of(&zones, name.as_str()) else { continue };
+            match self.records_in(dns, zone, fresh).await {
+                Reading::Known(all) => marks.extend(all.under(name.as_str()).filter_map(|live| live.mark.clone())),
+                Reading::Unknown { reason } => return Reading::unknown(reason),
+            }
+        }
+        Reading::Known(marks)
     }
 
     /// All sites of a server.

@@ -36,8 +36,8 @@ impl Plan {
         self.actions.is_empty() && self.waiting.is_empty() && self.refused.is_empty()
     }
 
-    /// Actions that must not be made now wait instead, each with this reason.
-    pub fn hold(&mut self, is_held: impl Fn(&Action) -> bool, reason: &str, message: &str) {
+    /// Actions that must not be made now wait instead, each with this reason, for somebody who will tell.
+    pub fn hold(&mut self, is_held: impl Fn(&Action) -> bool, reason: &str, message: &str, until: Timestamp) {
         let (held, free) = std::mem::take(&mut self.actions).into_iter().partition(is_held);
         let held: Vec<Action> = held;
         self.actions = free;
@@ -45,7 +45,7 @@ impl Plan {
             resource: action.resource,
             reason: reason.to_owned(),
             message: message.to_owned(),
-            until: None,
+            until: Some(until),
             unknown: false,
         }));
     }

@@ -1,9 +1,12 @@
 //! What must not be done while the state, or the directory, is in doubt.
 
+use std::time::Duration;
+
 use crate::controller::former_life::{FormerLook, is_blank};
 use crate::controller::reconciler::{Reconciler, lane_of};
 use crate::controller::recovery::Recovery;
 use crate::plan::change::{Action, Op, Plan};
+use crate::plan::draft::later;
 use crate::plan::fights;
 use crate::provider::http::lane::in_lane;
 use crate::resource::kind::ResourceKind;
@@ -11,6 +14,9 @@ use crate::resource::reading::Reading;
 use crate::status::ConditionType;
 use crate::status::diagnosis::{Finding, Weight};
 use crate::store::{ClientRecord, EventKind, Stored};
+
+/// When what is held is looked at again although nobody told anything: no poll makes a person faster.
+const HELD_FOR: Duration = Duration::from_secs(15 * 60);
 
 impl Reconciler {
     /// Before a client is planned for the first time: whether it had a life that this state does not know of. Then the record
@@ -64,19 +70,20 @@ impl Reconciler {
 
     /// Parts of a plan wait while what they rest on is in doubt.
     pub(super) async fn hold_back(&self, record: &ClientRecord, plan: &mut Plan) -> Stored<()> {
+        let until = later(self.clock.now(), HELD_FOR);
         if let Some(recovery) = Recovery::load(&*self.store).await? {
-            plan.hold(|action| action.op != Op::Adopt, "RecoveryMode", &recovery.sentence());
+            plan.hold(|action| action.op != Op::Adopt, "RecoveryMode", &recovery.sentence(), until);
         }
         if record.owned.removal.is_none() {
             fights::refuse(&record.owned, plan, self.clock.now());
         }
         if record.owned.removal.is_some() && !self.fleet.can_see() {
             let message = "whether its file is back cannot be seen: the removal goes on when the directory can be read";
-            plan.hold(|action| action.op != Op::Adopt, "DirectoryUnreadable", message);
+            plan.hold(|action| action.op != Op::Adopt, "DirectoryUnreadable", message, until);
         }
         if record.owned.removal.is_none() && !self.fleet.was_seen(&record.name) {
             let message = "its file is not there: nothing new is made for it until it is seen, or counts as removed";
-            plan.hold(makes_something, "SpecMissing", message);
+            plan.hold(makes_something, "SpecMissing", message, until);
         }
         Ok(())
     }
