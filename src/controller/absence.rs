@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::draft::later;
-use crate::plan::policy::{Guard, Removals, guard};
+use crate::plan::policy::{Guard, Removals, guard, set_hash};
 use crate::resource::name::ClientName;
 use crate::store::{Store, Stored};
 
@@ -118,13 +118,15 @@ impl Absences {
 
     fn judge(&mut self, gone: BTreeSet<ClientName>, scan: &Presence<'_>, rules: &AbsenceRules) -> BTreeSet<ClientName> {
         if gone.is_empty() {
-            self.held = None;
+            (self.held, self.approved) = (None, None);
             return gone;
         }
         // While others of the same vanishing are still gathering evidence, the set is not whole: it is judged as one.
         if self.missing.len() > gone.len() {
             return BTreeSet::new();
         }
+        // An approval is for one set: what it named is not held any more, so it is void, also for the same set another day.
+        self.approved.take_if(|hash| *hash != set_hash(&gone));
         self.begun.retain(|(_, at)| later(*at, DAY) > scan.now);
         let removals = Removals {
             accepted: scan.accepted.len(),
@@ -249,6 +251,26 @@ mod tests {
         let fewer = names(6); // one came back
         assert!(directory.scan(&fewer).is_empty());
         assert_ne!(directory.absences.held.clone().expect("held anew").hash, held.hash);
+        for _ in 0..5 {
+            assert!(directory.scan(&names(5)).is_empty(), "the old approval is not good for the old set either");
+        }
+    }
+
+    #[test]
+    fn an_approval_that_was_void_releases_nobody_from_the_count_of_the_day() {
+        let mut directory = Directory::of(25);
+        for _ in 0..5 {
+            directory.scan(&names(5));
+        }
+        let held = directory.absences.held.clone().expect("held");
+        directory.absences.approve(&held.hash).expect("the right hash");
+        assert_eq!(directory.scan(&names(24)).len(), 1, "one of twenty-five needs nobody");
+        assert_eq!(directory.absences.begun.len(), 1);
+        directory.accepted = names(24);
+        for _ in 0..3 {
+            directory.scan(&names(24));
+        }
+        assert_eq!(directory.absences.approved, None);
     }
 
     #[test]
