@@ -159,8 +159,11 @@ impl Life {
         self.note(|| format!("files: {present:?}, {file:?}"));
     }
 
-    /// People at the providers.
+    /// People at the providers; what they do after the end stays, because nobody looks any more.
     fn hand(&mut self) {
+        if self.has_ended() {
+            return;
+        }
         // A restore in place of ours may bring our mark along.
         let whose = if self.dice.bool() && self.world.has_our_database() { Whose::Ours } else { Whose::Stranger };
         let id = self.world.fresh_id();
@@ -173,8 +176,7 @@ impl Life {
             }
             7..8 => {} // a site carries no mark at first: whose it is nobody could tell
             8..9 => self.world.database = None,
-            9..10 if !self.has_ended() => self.world.login = self.world.login.map(|open| !open),
-            9..10 => {} // opened after the end it stays open: nobody looks any more
+            9..10 => self.world.login = self.world.login.map(|open| !open),
             _ => self.world.database = Some(DatabaseThere { oid: id, whose, retained: self.dice.bool() }),
         }
         let world = self.world.clone();
