@@ -16,6 +16,7 @@ mod invariants;
 mod life;
 mod line;
 mod many;
+mod panics;
 mod planted;
 mod rest;
 mod seeds;
