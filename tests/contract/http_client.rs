@@ -42,6 +42,7 @@ async fn setup_with(limits: HttpLimits) -> Setup {
         .route("/moved", get(async || (StatusCode::FOUND, [("location", "/things")], "")))
         .route("/echo", get(echo).post(echo))
         .route("/dated", get(dated))
+        .route("/nonsense/{text}", get(nonsense))
         .route("/limits", get(async || ([("x-ratelimit-limit", "60"), ("x-ratelimit-remaining", "7")], "{}")));
     let served = Served::start(guard(router, "test", faults.clone())).await;
     let http = HttpClient::new("test", served.url("/"), Secret::new(TOKEN), Arc::new(Budget::new(1_000, WINDOW)));
@@ -68,6 +69,11 @@ async fn echo(headers: HeaderMap) -> impl IntoResponse {
 async fn dated() -> impl IntoResponse {
     let headers = [("date", "Sat, 01 Jan 2000 00:00:00 GMT"), ("retry-after", "Sat, 01 Jan 2000 00:01:30 GMT")];
     (StatusCode::TOO_MANY_REQUESTS, headers, "")
+}
+
+/// A 429 that asks for a wait in no known way.
+async fn nonsense(axum::extract::Path(text): axum::extract::Path<String>) -> impl IntoResponse {
+    (StatusCode::TOO_MANY_REQUESTS, [("retry-after", text)], "")
 }
 
 fn always(effect: Effect) -> Rule {
@@ -252,6 +258,12 @@ async fn retry_after_comes_as_seconds_as_a_date_as_nonsense_or_not_at_all() {
     let left = setup.http.budget.snapshot().closed_for.as_secs_f64().ceil();
     assert!((left - 90.0).abs() < 1.5, "a date closed for {left}");
     drop(setup.served);
+    for text in ["soon", "-5", "1e9", "12 monkeys"] {
+        let setup = setup_with(limits()).await;
+        setup.http.get(&format!("nonsense/{}", text.replace(' ', "%20")), &[]).await.expect_err("throttled");
+        let left = setup.http.budget.snapshot().closed_for;
+        assert!(left >= Duration::from_millis(500) && left <= Duration::from_secs(3_600), "{text} closed for {left:?}");
+    }
 }
 
 #[tokio::test]

@@ -237,3 +237,18 @@ fn caches_are_waited_out_also_where_somebody_else_removed_the_address() {
     case.now = at(5);
     assert_eq!(case.actions(), ["~ Site ploi/acme.agency.example (71)"]);
 }
+
+/// B26. The host took the deletion and shows the site for a while yet.
+#[test]
+fn a_site_that_is_on_its_way_out_is_waited_for_and_not_deleted_again() {
+    let mut case = offline(ReclaimPolicy::Delete);
+    case.now = at(8 * DAY);
+    case.observed.records = Reading::Known(vec![]);
+    case.owned.details.process = Some(Seen { value: ProcessState::Gone, at: at(1) });
+    case.observed.site = Reading::Known(Some(site(SiteStatus::Deleting)));
+    case.absorb();
+    assert!(case.actions().is_empty(), "{:?}", case.actions());
+    assert!(!case.plan().is_converged());
+    case.observed.site = Reading::Known(None);
+    assert_eq!(case.absorb(), ["SiteGone"]);
+}
