@@ -103,6 +103,7 @@ async fn two_files_that_clash_are_told_in_every_scan_until_one_is_mended() {
     assert_eq!(bench.bad_files().await, ["a.yaml", "c.yaml"]);
 }
 
+/// C3.
 #[tokio::test]
 async fn after_a_restart_what_changed_meanwhile_is_seen_and_the_rest_is_as_it_was() {
     let mut bench = Bench::new();

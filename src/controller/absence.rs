@@ -225,6 +225,7 @@ mod tests {
         assert_eq!(directory.scan(&present), gone);
     }
 
+    /// C11.
     #[test]
     fn twenty_of_twenty_five_are_held_with_names_and_hash_until_approved() {
         let mut directory = Directory::of(25);
@@ -240,6 +241,7 @@ mod tests {
         assert!(directory.absences.held.is_none());
     }
 
+    /// G2.
     #[test]
     fn an_approval_is_void_when_the_set_changes() {
         let mut directory = Directory::of(25);
@@ -273,6 +275,7 @@ mod tests {
         assert_eq!(directory.absences.approved, None);
     }
 
+    /// C8.
     #[test]
     fn an_empty_directory_is_held_also_with_one_client() {
         let mut directory = Directory::of(1);
@@ -282,6 +285,7 @@ mod tests {
         assert!(directory.absences.held.is_some());
     }
 
+    /// C9.
     #[test]
     fn a_start_never_completes_the_evidence_and_another_root_starts_it_anew() {
         let mut directory = Directory::of(25);
@@ -303,6 +307,7 @@ mod tests {
         assert_eq!(again.scan(&present).len(), 1);
     }
 
+    /// C12.
     #[test]
     fn six_single_removals_in_a_day_stop_at_the_limit() {
         let mut directory = Directory::of(100);

@@ -112,6 +112,7 @@ fn sorted<T: std::fmt::Debug, R>(
     }
 }
 
+/// B7, B8.
 #[tokio::test]
 async fn every_status_has_one_meaning_for_reads_and_one_for_writes() {
     for (code, read, write, reads) in [
@@ -161,6 +162,7 @@ async fn a_broken_connection_leaves_the_outcome_of_a_write_open() {
     }
 }
 
+/// B1.
 #[tokio::test]
 async fn silence_ends_with_the_time_out() {
     let short = Duration::from_millis(50);
@@ -183,6 +185,7 @@ async fn a_write_that_never_left_did_not_happen() {
     assert_eq!(sorted(setup.http.send(Method::POST, "things", None).await, 0), Sorted::Unavailable);
 }
 
+/// A11.
 #[tokio::test]
 async fn answers_are_cut_off_at_the_limit_announced_or_not() {
     let setup = setup().await;
@@ -191,6 +194,7 @@ async fn answers_are_cut_off_at_the_limit_announced_or_not() {
     assert_eq!(sorted(setup.http.send(Method::POST, "long", None).await, 0), Sorted::Unanswered);
 }
 
+/// B36.
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let setup = setup().await;
@@ -230,6 +234,7 @@ async fn errors_show_neither_the_token_nor_the_query() {
     assert!(error.to_string().contains("bad: Bearer (secret)"), "{error}");
 }
 
+/// B4.
 #[tokio::test]
 async fn a_429_closes_the_account_for_everybody() {
     let setup = setup().await;
@@ -243,6 +248,7 @@ async fn a_429_closes_the_account_for_everybody() {
     assert_eq!(setup.faults.calls().len(), 1, "nobody calls while the account is closed");
 }
 
+/// B4, B5, B6.
 #[tokio::test]
 async fn retry_after_comes_as_seconds_as_a_date_as_nonsense_or_not_at_all() {
     let close = |seconds: Option<u64>| Effect::Status { code: 429, body: None, retry_after: seconds };

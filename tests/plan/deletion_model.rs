@@ -391,6 +391,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
+/// A8, B40, C12, C13, C14, G1, G2, G9.
 #[test]
 fn nothing_is_taken_down_before_its_time_and_everything_comes_to_its_end() {
     if let Some(seed) = number("SITEWRIGHT_DELETION_SEED") {

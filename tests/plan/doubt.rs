@@ -141,7 +141,7 @@ proptest! {
     }
 }
 
-/// Our order is open, and meanwhile somebody made a database of that name and wrote about it.
+/// B27. Our order is open, and meanwhile somebody made a database of that name and wrote about it.
 #[test]
 fn a_database_with_words_of_somebody_else_is_not_what_we_asked_for() {
     let mut case = Case::new_client();

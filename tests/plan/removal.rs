@@ -48,6 +48,7 @@ fn addresses_go_first_and_mail_stays() {
     assert_eq!(going(ReclaimPolicy::Retain).actions(), ["- Record cloudflare/A acme.agency.example (r1)"]);
 }
 
+/// G9.
 #[test]
 fn the_site_is_suspended_only_after_the_time_to_live() {
     let mut case = offline(ReclaimPolicy::Retain);

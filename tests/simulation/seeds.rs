@@ -215,6 +215,7 @@ pub fn catches(seed: u64, planted: &'static Planted) -> Option<String> {
     in_virtual_time(live(seed, false, Some(planted))).err()
 }
 
+/// B1, B2, B3, B8, C27, D2, G8, G12.
 #[test]
 fn after_any_trouble_everything_comes_right() {
     let variable = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
