@@ -56,7 +56,7 @@ fn flaw(test: &str) -> Option<String> {
     if !attributes().any(|line| line.contains("test")) {
         return Some(format!("{name} is no test"));
     }
-    let is_silent = attributes().any(|line| *line == "#[ignore]");
+    let is_silent = attributes().any(|line| line == "#[ignore]");
     is_silent.then(|| format!("{name} is ignored without a reason"))
 }
 
