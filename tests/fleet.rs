@@ -169,7 +169,7 @@ async fn an_edit_that_hides_its_time_is_seen() {
         let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
         let before = bench.before.clone().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        let from = text.split("domain: ").nth(1).unwrap().trim_end_matches(&[' ', '}', '\n']).to_owned();
+        let from = text.split("domain: ").nth(1).unwrap().trim_end_matches([' ', '}', '\n']).to_owned();
         std::fs::write(&path, text.replace(&from, domain)).unwrap();
         let file = std::fs::File::options().write(true).open(&path).unwrap();
         file.set_modified(modified - Duration::from_secs(shift)).unwrap();
