@@ -9,7 +9,7 @@ use sitewright::app;
 use sitewright::config::Settings;
 use sitewright::controller::fleet::{Admission, FILES, Fleet};
 use sitewright::controller::known_secrets::KnownSecrets;
-use sitewright::controller::watcher::Scan;
+use sitewright::controller::watcher::{FILES_MAX, FileReading, Scan};
 use sitewright::resource::name::{ClientName, Instance};
 use sitewright::store::Store;
 use sitewright::store::memory::MemoryStore;
@@ -103,6 +103,7 @@ async fn two_files_that_clash_are_told_in_every_scan_until_one_is_mended() {
     assert_eq!(bench.bad_files().await, ["a.yaml", "c.yaml"]);
 }
 
+/// C3.
 #[tokio::test]
 async fn after_a_restart_what_changed_meanwhile_is_seen_and_the_rest_is_as_it_was() {
     let mut bench = Bench::new();
@@ -123,4 +124,58 @@ async fn after_a_restart_what_changed_meanwhile_is_seen_and_the_rest_is_as_it_wa
     assert_eq!(bench.generation("cc").await, 1, "a file's name is not part of the spec");
     assert!(!names(&admission).contains(&"aa"), "{admission:?}");
     assert!(names(&bench.scan().await).is_empty());
+}
+
+/// C7. A link that leads nowhere is there and cannot be read, as a file without rights is.
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_no_absence() {
+    let mut bench = Bench::new();
+    bench.write("a.yaml", "aa", "a.example");
+    bench.scan().await;
+    let path = bench.directory.path().join("a.yaml");
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("nowhere", &path).unwrap();
+    let admission = bench.scan().await;
+    assert!(admission.present.contains(&ClientName::trusted("aa")) && names(&admission) == ["aa"], "{admission:?}");
+    assert!(bench.fleet.problem(&ClientName::trusted("aa")).is_some_and(|problem| problem.reason == "Unreadable"));
+    assert!(bench.fleet.spec(&ClientName::trusted("aa")).is_some(), "the last good one is in force");
+    assert_eq!(bench.bad_files().await, ["a.yaml"]);
+}
+
+/// C16.
+#[tokio::test]
+async fn a_file_of_ten_gigabytes_is_told_by_its_size_and_too_many_files_tell_nothing() {
+    let mut bench = Bench::new();
+    bench.write("b.yaml", "bb", "b.example");
+    std::fs::File::create(bench.directory.path().join("a.yaml")).unwrap().set_len(10 << 30).unwrap();
+    assert_eq!(names(&bench.scan().await), ["bb"]);
+    assert_eq!(bench.bad_files().await, ["a.yaml"]);
+    let crowd = tempfile::tempdir().unwrap();
+    for number in 0..=FILES_MAX {
+        std::fs::File::create(crowd.path().join(format!("{number}.yaml"))).unwrap();
+    }
+    let problem = Scan::take(crowd.path(), None).unwrap_err().to_string();
+    assert!(problem.contains("more than 20000"), "{problem}");
+}
+
+/// C26. The same length, and the time of the last edit set back to what it was.
+#[tokio::test]
+async fn an_edit_that_hides_its_time_is_seen() {
+    let mut bench = Bench::new();
+    bench.write("a.yaml", "aa", "one.example");
+    bench.scan().await;
+    let path = bench.directory.path().join("a.yaml");
+    for (domain, shift) in [("two.example", 0), ("six.example", 3600)] {
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let before = bench.before.clone().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let from = text.split("domain: ").nth(1).unwrap().trim_end_matches([' ', '}', '\n']).to_owned();
+        std::fs::write(&path, text.replace(&from, domain)).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(modified - Duration::from_secs(shift)).unwrap();
+        let scan = Scan::take(bench.directory.path(), Some(&before)).unwrap();
+        let FileReading::Read { bytes, .. } = &scan.files["a.yaml"] else { panic!("{scan:?}") };
+        assert!(String::from_utf8_lossy(bytes).contains(domain));
+        bench.before = Some(scan);
+    }
 }

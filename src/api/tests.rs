@@ -204,6 +204,7 @@ async fn errors_are_problem_documents() {
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
+/// H9.
 #[tokio::test]
 async fn a_foreign_host_name_gets_nothing_without_a_token() {
     let router = router_over(&[record("shop")], None).await;
@@ -220,6 +221,7 @@ async fn a_foreign_host_name_gets_nothing_without_a_token() {
     assert_eq!(ask(&router, "/healthz", "lb.example", None).await.0, StatusCode::OK);
 }
 
+/// H9.
 #[tokio::test]
 async fn elsewhere_the_token_opens() {
     let router = router_over(&[record("shop")], Some("right")).await;
@@ -240,6 +242,7 @@ async fn an_open_address_needs_a_token() {
     assert!(listen(loopback, &without).await.is_ok());
 }
 
+/// H6.
 #[tokio::test]
 async fn the_page_escapes_what_others_wrote_and_runs_nothing() {
     let store = store(&[record("shop")]).await;

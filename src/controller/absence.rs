@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::draft::later;
-use crate::plan::policy::{Guard, Removals, guard};
+use crate::plan::policy::{Guard, Removals, guard, set_hash};
 use crate::resource::name::ClientName;
 use crate::store::{Store, Stored};
 
@@ -118,13 +118,15 @@ impl Absences {
 
     fn judge(&mut self, gone: BTreeSet<ClientName>, scan: &Presence<'_>, rules: &AbsenceRules) -> BTreeSet<ClientName> {
         if gone.is_empty() {
-            self.held = None;
+            (self.held, self.approved) = (None, None);
             return gone;
         }
         // While others of the same vanishing are still gathering evidence, the set is not whole: it is judged as one.
         if self.missing.len() > gone.len() {
             return BTreeSet::new();
         }
+        // An approval is for one set: what it named is not held any more, so it is void, also for the same set another day.
+        self.approved.take_if(|hash| *hash != set_hash(&gone));
         self.begun.retain(|(_, at)| later(*at, DAY) > scan.now);
         let removals = Removals {
             accepted: scan.accepted.len(),
@@ -223,6 +225,7 @@ mod tests {
         assert_eq!(directory.scan(&present), gone);
     }
 
+    /// C11.
     #[test]
     fn twenty_of_twenty_five_are_held_with_names_and_hash_until_approved() {
         let mut directory = Directory::of(25);
@@ -238,6 +241,7 @@ mod tests {
         assert!(directory.absences.held.is_none());
     }
 
+    /// G2.
     #[test]
     fn an_approval_is_void_when_the_set_changes() {
         let mut directory = Directory::of(25);
@@ -249,8 +253,29 @@ mod tests {
         let fewer = names(6); // one came back
         assert!(directory.scan(&fewer).is_empty());
         assert_ne!(directory.absences.held.clone().expect("held anew").hash, held.hash);
+        for _ in 0..5 {
+            assert!(directory.scan(&names(5)).is_empty(), "the old approval is not good for the old set either");
+        }
     }
 
+    #[test]
+    fn an_approval_that_was_void_releases_nobody_from_the_count_of_the_day() {
+        let mut directory = Directory::of(25);
+        for _ in 0..5 {
+            directory.scan(&names(5));
+        }
+        let held = directory.absences.held.clone().expect("held");
+        directory.absences.approve(&held.hash).expect("the right hash");
+        assert_eq!(directory.scan(&names(24)).len(), 1, "one of twenty-five needs nobody");
+        assert_eq!(directory.absences.begun.len(), 1);
+        directory.accepted = names(24);
+        for _ in 0..3 {
+            directory.scan(&names(24));
+        }
+        assert_eq!(directory.absences.approved, None);
+    }
+
+    /// C8.
     #[test]
     fn an_empty_directory_is_held_also_with_one_client() {
         let mut directory = Directory::of(1);
@@ -260,6 +285,7 @@ mod tests {
         assert!(directory.absences.held.is_some());
     }
 
+    /// C9.
     #[test]
     fn a_start_never_completes_the_evidence_and_another_root_starts_it_anew() {
         let mut directory = Directory::of(25);
@@ -281,6 +307,7 @@ mod tests {
         assert_eq!(again.scan(&present).len(), 1);
     }
 
+    /// C12.
     #[test]
     fn six_single_removals_in_a_day_stop_at_the_limit() {
         let mut directory = Directory::of(100);

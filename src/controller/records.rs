@@ -109,6 +109,7 @@ mod tests {
         }
     }
 
+    /// C27.
     #[tokio::test]
     async fn what_others_write_during_a_pass_survives_its_end() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());

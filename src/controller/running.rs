@@ -3,9 +3,11 @@
 mod removals;
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,8 @@ use crate::store::{EventKind, Store, Stored};
 const SETTLED_LOOK: Duration = Duration::from_millis(20);
 /// A pass that cannot use the state tries again after this long.
 const STATE_RETRY: Duration = Duration::from_secs(5);
+/// A pass that panicked is made again after this long: it may well panic again.
+const PANIC_RETRY: Duration = Duration::from_secs(60);
 /// One of this many workers is kept free for clients that somebody waits for.
 const URGENT_WORKERS_DIVISOR: usize = 4;
 /// The longest a stop waits for passes under way.
@@ -250,16 +254,21 @@ impl Controller {
                 name = self.queue.next(take) => name,
                 _ = stop.wait_for(|stopped| *stopped) => return,
             };
-            let next = match self.reconciler.reconcile(&name).await {
-                Ok((lane, next)) => {
+            // A fault of our own in one client's pass must not cost the others a worker.
+            let next = match AssertUnwindSafe(self.reconciler.reconcile(&name)).catch_unwind().await {
+                Ok(Ok((lane, next))) => {
                     if lane < Lane::Drift && matches!(next, Next::At(_)) {
                         self.queue.hurry(&name);
                     }
                     again(next).map(|at| self.clock.instant(at))
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     tracing::error!(client = %name, %error, "the state cannot be used; nothing is sent until it can");
                     Some(Instant::now() + STATE_RETRY)
+                }
+                Err(_) => {
+                    tracing::error!(client = %name, "a pass panicked, which is a fault of this program; it is made again, the others go on");
+                    Some(Instant::now() + PANIC_RETRY)
                 }
             };
             self.queue.done(&name, next);

@@ -15,7 +15,9 @@ use crate::provider::{Host, NewSite, ScriptRun, SiteRef};
 use crate::resource::desired::{DesiredAdmin, DesiredSite};
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::{Commit, HostName};
-use crate::resource::owned::{AdministratorState, Attempt, Details, MarkState, OwnedResource, READ_BACK, Run};
+use crate::resource::owned::{
+    AdministratorState, Attempt, Details, MarkState, OwnedResource, ProcessState, READ_BACK, Run,
+};
 use crate::resource::reading::Seen;
 use crate::resource::release::{Fingerprint, InFlight};
 use crate::resource::secret::{Digest, Secret};
@@ -186,6 +188,10 @@ impl SiteSteps<'_> {
         let process = self.bench.desired.client.to_string();
         if purpose == Purpose::CheckServer {
             return Ok(self.bench.servers.begin_check(host, site, &process, &self.bench.clock).await?);
+        }
+        if matches!(purpose, Purpose::StopProcess | Purpose::DeleteProcess) {
+            let ending = Seen { value: ProcessState::Ending, at: self.bench.clock.now() };
+            self.forget_before(|details| details.process = Some(ending)).await?;
         }
         let id = scripts.start(&ScriptRun { purpose, process, site }).await?;
         let started_at = self.bench.clock.now();

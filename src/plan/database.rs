@@ -2,9 +2,8 @@
 
 use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::draft::{Draft, Input, Stage};
-use crate::resource::database::{Catalog, Database, DatabaseState, PROVIDER};
+use crate::resource::database::{Catalog, Database, DatabaseMark, DatabaseState, PROVIDER, RoleRow};
 use crate::resource::kind::{ResourceKind, ResourceRef};
-use crate::resource::mark::Mark;
 use crate::resource::name::RemoteId;
 use crate::resource::owned::{MarkState, Owned};
 use crate::resource::reading::{Reading, Wanted};
@@ -49,13 +48,12 @@ fn plan_database(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, 
     let resource = reference(ResourceKind::Database, database.name.as_str(), row.map(|row| row.oid.to_string()));
     let mark = row.and_then(|row| row.mark());
     let group = catalog.role(&database.name);
-    let group_comment = group
-        .and_then(|role| role.comment.as_deref())
-        .map(|c| crate::resource::database::DatabaseMark::from_comment(c).map(|m| m.owner()));
+    let group_comment =
+        group.and_then(|role| role.comment.as_deref()).map(|c| DatabaseMark::from_comment(c).map(|m| m.owner()));
     let known = input.owned.resource(ResourceKind::Database, database.name.as_str());
     let intended = input.owned.intent(ResourceKind::Database, database.name.as_str()).is_some();
     if let Some(row) = row
-        && !is_ours(input, mark.as_ref().map(|m| m.owner()), database.name.as_str(), known.map(|k| k.mark), intended)
+        && !is_ours(input, row.comment.as_deref(), database.name.as_str(), known.map(|k| k.mark), intended)
     {
         if known.is_some_and(|k| k.mark == MarkState::Written) {
             draft.refuse(resource, "OwnershipLost", format!("database {} (oid {}) no longer carries our mark; put its comment back or take it over with the annotation sitewright/adopt: \"{}\"", database.name, row.oid, database.name));
@@ -114,11 +112,11 @@ fn plan_login(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, cat
     let role = catalog.role(&database.login);
     let known = input.owned.resource(ResourceKind::Role, database.login.as_str());
     let intended = input.owned.intent(ResourceKind::Role, database.login.as_str()).is_some();
-    let mark = role
-        .and_then(|role| role.comment.as_deref())
-        .and_then(crate::resource::database::DatabaseMark::from_comment)
-        .map(|m| m.owner());
-    if role.is_some() && !is_ours(input, mark.clone(), database.login.as_str(), known.map(|k| k.mark), intended) {
+    let mark = role.and_then(|role| role.comment.as_deref()).and_then(DatabaseMark::from_comment).map(|m| m.owner());
+    let is_ours = |role: &RoleRow| {
+        is_ours(input, role.comment.as_deref(), database.login.as_str(), known.map(|k| k.mark), intended)
+    };
+    if role.is_some_and(|role| !is_ours(role)) {
         if known.is_some_and(|k| k.mark == MarkState::Written) {
             return draft.refuse(resource, "OwnershipLost", format!("role {} no longer carries our mark; put its comment back, or take it over with the annotation sitewright/adopt: \"{}\"", database.login, database.login));
         }
@@ -168,11 +166,15 @@ fn plan_login(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, cat
     }
 }
 
-/// Ours by its mark, by an open intent, by a create that we settled and whose mark is pending, or by a person's word.
-fn is_ours(input: &Input<'_>, mark: Option<Mark>, id: &str, known: Option<MarkState>, intended: bool) -> bool {
-    match mark {
-        Some(mark) => mark == input.desired.mark || input.desired.adopt.contains(id),
-        None => intended || known == Some(MarkState::Pending) || input.desired.adopt.contains(id),
+/// Ours by its mark, by an open intent, by a create that we settled and whose mark is pending, or by a person's word. Words
+/// of somebody else's in the place of a mark say that somebody was faster.
+fn is_ours(input: &Input<'_>, comment: Option<&str>, id: &str, known: Option<MarkState>, intended: bool) -> bool {
+    let is_adopted = input.desired.adopt.contains(id);
+    match comment {
+        Some(text) => {
+            is_adopted || DatabaseMark::from_comment(text).is_some_and(|mark| mark.owner() == input.desired.mark)
+        }
+        None => is_adopted || intended || known == Some(MarkState::Pending),
     }
 }
 

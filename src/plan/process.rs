@@ -7,13 +7,17 @@ use crate::resource::kind::ResourceKind;
 use crate::resource::owned::ProcessState;
 use crate::resource::site::Purpose;
 
-/// A process that we stopped is started again from its release; a release that is due starts it by itself.
+/// A process that we ended, or may have, is started again from its release; a release that is due starts it by itself.
 pub fn start(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) {
-    let stopped = input.owned.details.process.as_ref().is_some_and(|seen| seen.value == ProcessState::Stopped);
-    if !stopped || input.owned.releases.live.is_none() || input.owned.releases.in_flight.is_some() {
+    let ended = input.owned.details.process.as_ref().is_some_and(|seen| seen.value != ProcessState::Running);
+    if !ended || input.owned.releases.live.is_none() || input.owned.releases.in_flight.is_some() {
         return;
     }
     let resource = wanted.piece(ResourceKind::Process, input.desired.client.as_str());
+    if let Some(why) = input.run(Purpose::StopProcess).or_else(|| input.run(Purpose::DeleteProcess)) {
+        draft.wait(resource, "ProcessStopping", format!("the script that ends the process runs ({why})"), None);
+        return;
+    }
     match input.run(Purpose::StartProcess) {
         Some(why) => {
             draft.wait(resource, "ProcessStarting", format!("the script that starts the process runs ({why})"), None)
@@ -34,7 +38,7 @@ pub fn end(input: &Input<'_>, draft: &mut Draft<'_>, site: &DesiredSite, purpose
     let has_ended = match input.owned.details.process.as_ref().map(|seen| seen.value) {
         Some(ProcessState::Gone) => true,
         Some(ProcessState::Stopped) => purpose == Purpose::StopProcess,
-        Some(ProcessState::Running) => false,
+        Some(ProcessState::Running | ProcessState::Ending) => false,
         None => input.owned.releases.next_number == 1,
     };
     if has_ended {

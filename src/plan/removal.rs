@@ -1,5 +1,7 @@
 //! Taking a client down in an order that loses nothing, every step but the last reversible (design 5, decisions 26-27).
 
+use std::time::Duration;
+
 use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::database::remembered;
 use crate::plan::dns::record_ref;
@@ -16,7 +18,7 @@ use crate::resource::removal::{Backup, ReclaimPolicy, Removal};
 use crate::resource::site::{Piece, Purpose, SiteStatus};
 
 /// How old a backup may be at most when a database is dropped (reliability S3e).
-pub const BACKUP_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+pub const BACKUP_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The plan of a client whose absence was accepted. Converged means: nothing is left but what is meant to stay.
 pub fn plan(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) {
@@ -26,24 +28,34 @@ pub fn plan(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) {
     if plan_offline(input, removal, draft) == Stage::NotYet {
         return;
     }
-    let due = later(removal.offline_since, input.policy.deletion_grace);
-    if removal.site_gone_at.is_none() && due > input.now {
-        let resource = input.client_ref(ResourceKind::Site);
-        draft.wait(
-            resource,
-            "Grace",
-            format!(
-                "offline since {:.0}; the site is removed at {due:.0}; put the file back to undo",
-                removal.offline_since
-            ),
-            Some(due),
-        );
+    if plan_grace(input, removal, draft) == Stage::NotYet {
         return;
     }
     if plan_site_removal(input, removal, draft) == Stage::NotYet {
         return;
     }
     plan_database_removal(input, removal, draft);
+}
+
+/// The grace holds the site and the records that stay with it, also where somebody removed the site before us.
+fn plan_grace(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> Stage {
+    let due = later(removal.offline_since, input.policy.deletion_grace);
+    let what = match removal.site_gone_at {
+        None => "the site is",
+        Some(_) if has_records(input) => "what is left of its records is",
+        Some(_) => return Stage::Done,
+    };
+    if due <= input.now {
+        return Stage::Done;
+    }
+    let since = removal.offline_since;
+    let message = format!("offline since {since:.0}; {what} removed at {due:.0}; put the file back to undo");
+    draft.wait(input.client_ref(ResourceKind::Site), "Grace", message, Some(due))
+}
+
+fn has_records(input: &Input<'_>) -> bool {
+    let ours = |(_, live): &(Zone, Live<Record>)| live.mark.as_ref() == Some(&input.desired.mark);
+    input.observed.records.known().is_some_and(|records| records.iter().any(ours))
 }
 
 /// Address records first: nobody may be sent to a site that is about to go. Mail and text records stay through the grace.
@@ -107,7 +119,10 @@ fn wait_for_young_records(input: &Input<'_>, draft: &mut Draft<'_>, records: &[(
 /// Waits the TTL, then suspends the site and stops its process.
 fn plan_offline(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> Stage {
     let Some(site) = input.owned.first(ResourceKind::Site) else { return Stage::Done };
-    let drain = input.policy.drain.unwrap_or(std::time::Duration::from_secs(u64::from(removal.ttl_seconds)));
+    // Somebody may have removed the address before us: caches hold it as long as the one that was wanted.
+    let wanted = input.desired.dns.value().and_then(Option::as_ref).map_or(0, |dns| dns.ttl.effective_seconds());
+    let ttl = Duration::from_secs(u64::from(removal.ttl_seconds.max(wanted)));
+    let drain = input.policy.drain.unwrap_or(ttl);
     let gone_at = if may_have_records(input) { removal.records_gone_at } else { Some(removal.offline_since) };
     let drained = later(gone_at.unwrap_or(input.now), drain);
     if gone_at.is_none() || drained > input.now {

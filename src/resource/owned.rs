@@ -311,6 +311,8 @@ pub enum ProbeOutcome {
 pub enum ProcessState {
     /// Started by a release or by us.
     Running,
+    /// A script that ends it was begun, and its end was not seen yet.
+    Ending,
     /// Stopped by us.
     Stopped,
     /// Deleted by us.

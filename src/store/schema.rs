@@ -266,6 +266,7 @@ fn migrate(path: &Path, connection: &mut Connection) -> Stored<()> {
 mod tests {
     use super::*;
 
+    /// D13.
     #[test]
     fn the_innermost_mount_counts() {
         let mounts = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\

@@ -65,6 +65,7 @@ async fn a_request_waits_for_a_daemon_and_says_so() {
     assert_eq!(open, [Ask::Reconcile(shop.clone()), Ask::Deploy(shop)]);
 }
 
+/// G8.
 #[tokio::test]
 async fn a_pause_holds_at_once_and_is_lifted_again() {
     let (machine, store) = machine().await;

@@ -43,6 +43,7 @@ async fn cutting_proxy(target: u16, trigger: &'static str) -> u16 {
     port
 }
 
+/// B39.
 #[tokio::test]
 async fn a_lost_answer_says_so_and_the_next_run_finds_what_happened() {
     let cluster = cluster().await;

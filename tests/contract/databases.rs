@@ -159,6 +159,7 @@ async fn stopped_after(server: &Postgres, database: &Database, steps: &[Step], n
     server.run_steps(database, &steps[..n]).await.unwrap();
 }
 
+/// B39.
 #[tokio::test]
 async fn a_crash_after_any_statement_is_mended_by_the_next_run() {
     let server = admin().await;
@@ -393,6 +394,7 @@ async fn until_empty(server: &Postgres, database: &Database) {
     }
 }
 
+/// B25, B40, G12.
 #[tokio::test]
 async fn a_drop_needs_the_very_database_our_mark_and_nobody_inside() {
     let (server, database, password) = made("dropped").await;
@@ -418,6 +420,7 @@ async fn a_drop_needs_the_very_database_our_mark_and_nobody_inside() {
     server.drop_database(&permit).await.unwrap();
 }
 
+/// B39.
 #[tokio::test]
 async fn a_drop_that_stopped_half_way_goes_on_or_is_taken_back() {
     let (server, wanted, password) = made("halfway").await;

@@ -122,6 +122,7 @@ async fn suite(dns: &dyn Dns, zone: &Zone, name: &str) {
     assert!(created.iter().all(|live| left.iter().all(|l| l.id != live.id)));
 }
 
+/// B25.
 #[tokio::test]
 async fn the_suite_holds_on_the_simulator() {
     let world = simulated(Plan::Free).await;
@@ -189,6 +190,7 @@ async fn a_foreign_zone_id_and_a_bad_token_are_told_apart_by_a_hint() {
     assert_eq!(one[0].name, ZONE);
 }
 
+/// B19.
 #[tokio::test]
 async fn five_thousand_and_one_records_are_two_pages_and_a_part_is_never_the_whole() {
     let world = simulated(Plan::Enterprise).await;
@@ -385,6 +387,7 @@ async fn names_outside_the_zone_and_contents_of_another_kind_are_not_sent() {
     assert_eq!(world.faults.writes(), []);
 }
 
+/// B14, B29.
 #[tokio::test]
 async fn comments_tags_and_types_of_others_stay_theirs() {
     let world = simulated(Plan::Enterprise).await;

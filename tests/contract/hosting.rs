@@ -133,6 +133,7 @@ async fn removed(host: &Host, ground: &Ground, site: &SiteRef) {
     assert!(host.environments.environment(site).await.unwrap().is_none());
 }
 
+/// B25.
 #[tokio::test]
 async fn the_simulated_ploi_keeps_the_contract() {
     let bench = bench(100_000).await;
@@ -193,6 +194,7 @@ async fn a_name_is_taken_although_no_listing_shows_its_site_yet() {
     assert!(matches!(again.class, ErrorClass::Exists(_)), "{again}");
 }
 
+/// B19.
 #[tokio::test]
 async fn a_listing_is_whole_or_fails() {
     let bench = bench(100_000).await;

@@ -42,6 +42,7 @@ async fn setup_with(limits: HttpLimits) -> Setup {
         .route("/moved", get(async || (StatusCode::FOUND, [("location", "/things")], "")))
         .route("/echo", get(echo).post(echo))
         .route("/dated", get(dated))
+        .route("/nonsense/{text}", get(nonsense))
         .route("/limits", get(async || ([("x-ratelimit-limit", "60"), ("x-ratelimit-remaining", "7")], "{}")));
     let served = Served::start(guard(router, "test", faults.clone())).await;
     let http = HttpClient::new("test", served.url("/"), Secret::new(TOKEN), Arc::new(Budget::new(1_000, WINDOW)));
@@ -68,6 +69,11 @@ async fn echo(headers: HeaderMap) -> impl IntoResponse {
 async fn dated() -> impl IntoResponse {
     let headers = [("date", "Sat, 01 Jan 2000 00:00:00 GMT"), ("retry-after", "Sat, 01 Jan 2000 00:01:30 GMT")];
     (StatusCode::TOO_MANY_REQUESTS, headers, "")
+}
+
+/// A 429 that asks for a wait in no known way.
+async fn nonsense(axum::extract::Path(text): axum::extract::Path<String>) -> impl IntoResponse {
+    (StatusCode::TOO_MANY_REQUESTS, [("retry-after", text)], "")
 }
 
 fn always(effect: Effect) -> Rule {
@@ -106,6 +112,7 @@ fn sorted<T: std::fmt::Debug, R>(
     }
 }
 
+/// B7, B8.
 #[tokio::test]
 async fn every_status_has_one_meaning_for_reads_and_one_for_writes() {
     for (code, read, write, reads) in [
@@ -155,6 +162,7 @@ async fn a_broken_connection_leaves_the_outcome_of_a_write_open() {
     }
 }
 
+/// B1.
 #[tokio::test]
 async fn silence_ends_with_the_time_out() {
     let short = Duration::from_millis(50);
@@ -177,6 +185,7 @@ async fn a_write_that_never_left_did_not_happen() {
     assert_eq!(sorted(setup.http.send(Method::POST, "things", None).await, 0), Sorted::Unavailable);
 }
 
+/// A11.
 #[tokio::test]
 async fn answers_are_cut_off_at_the_limit_announced_or_not() {
     let setup = setup().await;
@@ -185,6 +194,7 @@ async fn answers_are_cut_off_at_the_limit_announced_or_not() {
     assert_eq!(sorted(setup.http.send(Method::POST, "long", None).await, 0), Sorted::Unanswered);
 }
 
+/// B36.
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let setup = setup().await;
@@ -224,6 +234,7 @@ async fn errors_show_neither_the_token_nor_the_query() {
     assert!(error.to_string().contains("bad: Bearer (secret)"), "{error}");
 }
 
+/// B4.
 #[tokio::test]
 async fn a_429_closes_the_account_for_everybody() {
     let setup = setup().await;
@@ -237,6 +248,7 @@ async fn a_429_closes_the_account_for_everybody() {
     assert_eq!(setup.faults.calls().len(), 1, "nobody calls while the account is closed");
 }
 
+/// B4, B5, B6.
 #[tokio::test]
 async fn retry_after_comes_as_seconds_as_a_date_as_nonsense_or_not_at_all() {
     let close = |seconds: Option<u64>| Effect::Status { code: 429, body: None, retry_after: seconds };
@@ -252,6 +264,12 @@ async fn retry_after_comes_as_seconds_as_a_date_as_nonsense_or_not_at_all() {
     let left = setup.http.budget.snapshot().closed_for.as_secs_f64().ceil();
     assert!((left - 90.0).abs() < 1.5, "a date closed for {left}");
     drop(setup.served);
+    for text in ["soon", "-5", "1e9", "12 monkeys"] {
+        let setup = setup_with(limits()).await;
+        setup.http.get(&format!("nonsense/{}", text.replace(' ', "%20")), &[]).await.expect_err("throttled");
+        let left = setup.http.budget.snapshot().closed_for;
+        assert!(left >= Duration::from_millis(500) && left <= Duration::from_secs(3_600), "{text} closed for {left:?}");
+    }
 }
 
 #[tokio::test]

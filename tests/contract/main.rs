@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as tests do
 
 mod accounts;
+mod broken_lines;
 mod budget;
 mod cloudflare_raw;
 mod database_server;
@@ -15,5 +16,6 @@ mod loopback;
 mod outside;
 mod ploi_bench;
 mod ploi_raw;
+mod spoilt_answers;
 mod store;
 mod world;

@@ -282,6 +282,7 @@ async fn silence_and_closed_doors_are_unreachable() {
     assert!(matches!(probe.outcome, ProbeOutcome::Unreachable(_)), "{:?}", probe.outcome);
 }
 
+/// H5.
 #[tokio::test]
 async fn a_name_that_leads_into_our_own_network_is_not_followed() {
     let table = table();

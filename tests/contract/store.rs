@@ -273,6 +273,7 @@ async fn another_key_is_refused_at_once() {
     SqliteStore::open_exclusive(&path, &key()).unwrap();
 }
 
+/// D12.
 #[tokio::test]
 async fn one_daemon_holds_the_state_and_commands_work_beside_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -294,6 +295,7 @@ fn sql(path: &Path, text: &str) {
     rusqlite::Connection::open(path).unwrap().execute_batch(text).unwrap();
 }
 
+/// D10.
 #[tokio::test]
 async fn a_newer_version_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
@@ -306,6 +308,7 @@ async fn a_newer_version_is_refused_and_left_alone() {
     assert_eq!(SqliteStore::open_exclusive(&path, &key()).unwrap().clients().await.unwrap().len(), 1);
 }
 
+/// D13.
 #[tokio::test]
 async fn damaged_foreign_and_linked_files_are_refused_and_not_changed() {
     let dir = tempfile::tempdir().unwrap();

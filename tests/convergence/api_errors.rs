@@ -95,11 +95,13 @@ async fn converged_under_faults(name: &str, provider: &str, kind: ConditionType)
     assert!(daemon.is_running());
 }
 
+/// B7, B32.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_in_trouble_costs_a_converged_client_no_write() {
     converged_under_faults("errhost", "ploi", ConditionType::SiteReady).await;
 }
 
+/// B7, B32.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dns_account_in_trouble_costs_a_converged_client_no_write() {
     converged_under_faults("errdns", "cloudflare", ConditionType::DNSReady).await;
@@ -134,6 +136,7 @@ async fn a_client_that_begins_in_trouble_waits_without_guessing_and_goes_on_afte
     assert_eq!(rig.simulators.ploi.sites_count(), count);
 }
 
+/// B2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_fails_is_told_and_never_doubled() {
     let rig = quick_rig().await;

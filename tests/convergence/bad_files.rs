@@ -21,6 +21,7 @@ fn bomb() -> String {
     text
 }
 
+/// C2, C5, C6, C18, C19, C21.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_file_freezes_its_own_client_and_nobody_else() {
     let mut rig = Rig::roomy().await;
@@ -111,6 +112,7 @@ async fn a_bad_file_freezes_its_own_client_and_nobody_else() {
     assert!(daemon.is_running());
 }
 
+/// C1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_written_slowly_is_never_taken_half() {
     let mut rig = Rig::roomy().await;

@@ -31,6 +31,7 @@ impl Rig {
     }
 }
 
+/// B27.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_the_way_is_told_untouched_and_taken_over_by_name_only() {
     let mut rig = Rig::roomy().await;
@@ -117,6 +118,7 @@ async fn what_is_in_the_way_is_told_untouched_and_taken_over_by_name_only() {
     }
 }
 
+/// B30.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_lost_our_mark_is_told_and_not_written_until_a_person_says_so() {
     let mut rig = Rig::roomy().await;

@@ -46,6 +46,7 @@ fn names_of(held: &Value) -> BTreeSet<String> {
     names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
+/// C8, C11, G2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mass_removal_is_held_as_one_set_until_its_hash_is_approved() {
     let mut rig = Rig::roomy().await;
@@ -121,6 +122,7 @@ async fn a_mass_removal_is_held_as_one_set_until_its_hash_is_approved() {
     assert!(rig.client("mass00").await.expect("it stays").owned.removal.is_none());
 }
 
+/// C3, C4, C9, C13.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_directory_is_a_condition_of_its_own_and_moves_change_nothing() {
     let mut rig = Rig::roomy().await;

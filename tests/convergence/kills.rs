@@ -91,6 +91,7 @@ fn take_one_of_each(course: Course, left: &mut BTreeMap<Phase, Vec<Point>>) -> V
     course.0.iter().filter_map(|phase| left.get_mut(phase).and_then(Vec::pop)).collect()
 }
 
+/// A1, A2, A3, A4, A5, A7, A8, A11, B1, B2, C14, G1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_killed_at_whichever_write_there_is_one_of_everything() {
     let targets = learn().await;

@@ -9,6 +9,7 @@ use crate::rig::{Rig, spec};
 /// More than a poll, less than the settle time.
 const LAG: Duration = Duration::from_millis(600);
 
+/// B17.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_written_once_although_reads_lag() {
     let rig = Rig::with(|o| o.delays = PloiDelays { site_shows: LAG, env_settles: LAG, ..PloiDelays::quick() }).await;

@@ -8,6 +8,7 @@ mod canaries;
 mod conflicts;
 mod converged_fleet;
 mod directory;
+mod endings;
 mod kill_points;
 mod kills;
 mod lagging;

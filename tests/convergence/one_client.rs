@@ -4,6 +4,7 @@ use sitewright::status::Truth;
 
 use crate::rig::{Rig, ZONE, spec};
 
+/// G1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_a_file_to_a_live_site_and_back() {
     let rig = Rig::new().await;

@@ -52,6 +52,13 @@ impl Daemon {
         let _ = self.child.wait();
     }
 
+    /// SIGTERM, as a service manager asks for an end; gives how it ended.
+    pub fn terminate(&mut self) -> std::process::ExitStatus {
+        let asked = std::process::Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(asked.expect("kill").success());
+        self.child.wait().expect("an end")
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

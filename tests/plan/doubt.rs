@@ -10,7 +10,7 @@ use sitewright::resource::owned::EnvironmentSeen;
 use sitewright::resource::reading::Reading;
 use sitewright::resource::site::SiteStatus;
 
-use crate::case::{Case, a_record, database_comment, live, mark, row, site};
+use crate::case::{Case, a_record, at, database_comment, live, mark, row, site};
 
 fn somebody() -> Mark {
     Mark { uid: Uid::trusted("01JOTHER"), ..mark() }
@@ -139,4 +139,18 @@ proptest! {
         blinded(mask, &mut case);
         prop_assert_eq!(case.plan().to_string(), case.plan().to_string());
     }
+}
+
+/// B27. Our order is open, and meanwhile somebody made a database of that name and wrote about it.
+#[test]
+fn a_database_with_words_of_somebody_else_is_not_what_we_asked_for() {
+    let mut case = Case::new_client();
+    case.ask_for(ResourceKind::Database, "client_acme", at(0));
+    let Reading::Known(catalog) = &mut case.observed.catalog else { panic!("a catalog") };
+    catalog.databases = vec![row(None)];
+    assert!(case.actions().contains(&"~ Database postgres/client_acme (16400)".to_owned()), "{:?}", case.actions());
+    let Reading::Known(catalog) = &mut case.observed.catalog else { panic!("a catalog") };
+    catalog.databases = vec![row(Some("the shop of somebody else".into()))];
+    assert!(!case.actions().iter().any(|a| a.contains("Database")), "{:?}", case.actions());
+    assert!(case.lines().iter().any(|l| l.contains("[Conflict]")), "{:?}", case.lines());
 }

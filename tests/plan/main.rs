@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot go on says so
 
 mod case;
+mod deletion_model;
 mod doubt;
 mod lost_creates;
 mod provision;

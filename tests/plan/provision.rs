@@ -46,6 +46,7 @@ fn a_login_waits_while_its_database_is_held_back() {
     assert_eq!(case.actions(), ["+ Site ploi/acme.agency.example"]);
 }
 
+/// B15.
 #[test]
 fn a_site_that_is_being_built_is_not_touched() {
     let mut case = Case::new_client();

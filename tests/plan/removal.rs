@@ -3,10 +3,11 @@
 use sitewright::plan::removal::{DropEvidence, may_drop};
 use sitewright::resource::database::DatabaseState;
 use sitewright::resource::kind::ResourceKind;
-use sitewright::resource::owned::ProcessState;
+use sitewright::resource::name::RemoteId;
+use sitewright::resource::owned::{ProcessState, Run};
 use sitewright::resource::reading::{Reading, Seen, Wanted};
 use sitewright::resource::removal::{Backup, ReclaimPolicy, Removal};
-use sitewright::resource::site::SiteStatus;
+use sitewright::resource::site::{Purpose, SiteStatus};
 
 use crate::case::{Case, a_record, at, database_comment, live, mark, row, site, txt_record};
 
@@ -47,6 +48,7 @@ fn addresses_go_first_and_mail_stays() {
     assert_eq!(going(ReclaimPolicy::Retain).actions(), ["- Record cloudflare/A acme.agency.example (r1)"]);
 }
 
+/// G9.
 #[test]
 fn the_site_is_suspended_only_after_the_time_to_live() {
     let mut case = offline(ReclaimPolicy::Retain);
@@ -201,4 +203,53 @@ fn mail_records_go_as_well_when_somebody_removed_the_site_before_us() {
         "{:?}",
         case.actions()
     );
+}
+
+#[test]
+fn mail_records_stay_through_the_grace_although_somebody_removed_the_site() {
+    let mut case = offline(ReclaimPolicy::Retain);
+    removal(&mut case).site_gone_at = Some(at(5));
+    case.observed.site = Reading::Known(None);
+    case.owned.resources.retain(|known| known.kind != ResourceKind::Site);
+    case.now = at(7 * DAY - 1);
+    assert!(case.actions().is_empty(), "{:?}", case.actions());
+    case.now = at(7 * DAY + 1);
+    assert_eq!(case.actions(), ["- Record cloudflare/TXT acme.agency.example (r2)"]);
+}
+
+/// The file comes back after the grace, before the site went: the process is deleted already, or nobody saw it end.
+#[test]
+fn a_process_that_may_have_ended_is_started_when_the_file_is_back() {
+    for ended in [ProcessState::Stopped, ProcessState::Gone, ProcessState::Ending] {
+        let mut case = Case::converged();
+        case.owned.details.process = Some(Seen { value: ended, at: at(-1) });
+        assert_eq!(case.actions(), ["$ Process ploi/acme"], "{ended:?}");
+        case.owned.runs.insert(Purpose::DeleteProcess, Run { id: RemoteId::trusted("7"), started_at: at(-1) });
+        assert!(case.actions().is_empty(), "{ended:?}: it would race with the script that ends it");
+    }
+}
+
+#[test]
+fn caches_are_waited_out_also_where_somebody_else_removed_the_address() {
+    let mut case = offline(ReclaimPolicy::Retain);
+    removal(&mut case).ttl_seconds = 0;
+    case.now = at(4);
+    assert!(case.actions().is_empty(), "{:?}", case.actions());
+    case.now = at(5);
+    assert_eq!(case.actions(), ["~ Site ploi/acme.agency.example (71)"]);
+}
+
+/// B26. The host took the deletion and shows the site for a while yet.
+#[test]
+fn a_site_that_is_on_its_way_out_is_waited_for_and_not_deleted_again() {
+    let mut case = offline(ReclaimPolicy::Delete);
+    case.now = at(8 * DAY);
+    case.observed.records = Reading::Known(vec![]);
+    case.owned.details.process = Some(Seen { value: ProcessState::Gone, at: at(1) });
+    case.observed.site = Reading::Known(Some(site(SiteStatus::Deleting)));
+    case.absorb();
+    assert!(case.actions().is_empty(), "{:?}", case.actions());
+    assert!(!case.plan().is_converged());
+    case.observed.site = Reading::Known(None);
+    assert_eq!(case.absorb(), ["SiteGone"]);
 }

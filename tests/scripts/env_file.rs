@@ -177,11 +177,13 @@ fn every_reader_agrees(wanted: &Environment) {
     assert!(!folder.path().join("canary").exists(), "a value was executed");
 }
 
+/// H2.
 #[test]
 fn nasty_values_are_read_back_by_every_reader() {
     every_reader_agrees(&environment(NASTY.iter().map(|v| (*v).to_owned())));
 }
 
+/// H2.
 #[test]
 fn generated_values_are_refused_or_read_back_by_every_reader() {
     let all = generated(1_500);

@@ -115,6 +115,7 @@ fn the_first_lines_are_data_and_the_rest_is_the_same_for_every_client() {
     assert!(script.chars().count() <= deploy_script::SCRIPT_CHARS_MAX);
 }
 
+/// H1.
 #[test]
 fn hostile_values_are_refused_or_stay_one_word() {
     let (Some(bash), Some(dash)) = (program("bash"), program("dash")) else { return };
@@ -153,7 +154,7 @@ fn hostile_values_are_refused_or_stay_one_word() {
     assert!(!folder.path().join("canary").exists(), "a value was executed");
 }
 
-/// Every accepted value over a wide alphabet is exactly one word of the data line, by the shell's grammar of quotes.
+/// H1. Every accepted value over a wide alphabet is exactly one word of the data line, by the shell's grammar of quotes.
 #[test]
 fn generated_values_never_leave_their_word() {
     use proptest::strategy::{Strategy, ValueTree};

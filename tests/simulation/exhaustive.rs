@@ -18,6 +18,9 @@ const STRIDE: usize = if cfg!(debug_assertions) { 25 } else { 1 };
 /// Steps beyond a life without faults that are tried as well: a crash makes a life longer.
 const BEYOND: usize = 40;
 
+/// Steps between two crashes of a process that dies again and again; the first of them are those of its start.
+const EVERY: std::ops::RangeInclusive<usize> = 9..=24;
+
 /// What surrounds a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weather {
@@ -90,7 +93,7 @@ fn all_hold(lives: &[Told]) {
     );
 }
 
-/// `SITEWRIGHT_LIFE=lost:12,40` tells one life again, with its steps.
+/// A1, A2, A4, A5, A6, A7, A8, B17. `SITEWRIGHT_LIFE=lost:12,40` tells one life again, with its steps.
 #[test]
 fn every_crash_point_of_a_life_in_every_weather() {
     let mut lives = Vec::new();
@@ -105,6 +108,20 @@ fn every_crash_point_of_a_life_in_every_weather() {
     println!("{} lives with one crash, 0 violations", lives.len());
 }
 
+/// A9. A process that dies again and again gets a little further each time.
+#[test]
+fn a_life_that_is_cut_off_every_few_steps_still_comes_to_its_end() {
+    let beyond = 20 * steps(Weather::Clean);
+    for every in EVERY {
+        let crashes = (every..beyond).step_by(every).map(after).collect();
+        let lived = in_virtual_time(live(&Told { weather: Weather::Clean, crashes }, false, None));
+        let lived = lived.unwrap_or_else(|why| panic!("every {every} steps: {why}"));
+        assert!(lived < beyond, "every {every} steps: it came to its end only when nobody cut it off any more");
+        println!("cut off every {every} steps: {lived} steps");
+    }
+}
+
+/// A15.
 #[test]
 #[ignore = "minutes long: run by name"]
 fn every_pair_of_crash_points_of_a_life() {

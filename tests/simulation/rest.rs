@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sitewright::provider::world::faults::{Effect, Rule};
+
 use crate::fate::{Course, Fate};
 use crate::life::spec;
 use crate::many::in_virtual_time;
@@ -30,6 +32,43 @@ fn a_client_in_its_grace_is_left_alone() {
         assert!(calls < CALLS_MAX, "{calls} calls");
         sim.until_gone("shop").await.unwrap();
         sim.check_gone("shop").unwrap();
+        sim.verdict().unwrap();
+    });
+}
+
+/// How long a host may be closed for work on it.
+const MAINTENANCE: Duration = Duration::from_secs(6 * 3600);
+
+/// B9. Nothing is made again or taken down when it is back.
+#[test]
+fn a_host_that_is_closed_for_hours_is_asked_now_and_then_and_nothing_is_made_anew() {
+    in_virtual_time(async {
+        let fate = Fate::new(Course::Told { crashes: Vec::new(), lost: false }, Duration::ZERO, 0);
+        let mut sim = Sim::new(fate, None).await;
+        sim.people_the_world();
+        sim.specs.write("shop.yaml", &spec("shop", "www", "one"));
+        sim.start();
+        sim.until_ready("shop", 0).await.unwrap();
+        sim.still().await.unwrap();
+        sim.world.faults.clear_calls();
+        sim.world.faults.add(Rule {
+            provider: Some("ploi".into()),
+            method: None,
+            path: None,
+            writes: false,
+            skip: 0,
+            times: u32::MAX,
+            effect: Effect::Status { code: 503, body: None, retry_after: None },
+        });
+        sim.pass(MAINTENANCE).await;
+        let calls = sim.world.faults.calls().into_iter().filter(|call| call.provider == "ploi").count();
+        println!("{calls} calls in six hours of maintenance");
+        assert!(calls > 0 && calls <= 20 * 360, "{calls} calls: no more than a handful a minute");
+        sim.world.faults.clear();
+        sim.pass(Duration::from_secs(1800)).await;
+        sim.until_ready("shop", 0).await.unwrap();
+        assert_eq!(sim.world.faults.writes(), [], "nothing was written, neither meanwhile nor after it");
+        sim.check_living("shop", "www", "one").unwrap();
         sim.verdict().unwrap();
     });
 }

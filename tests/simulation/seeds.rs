@@ -238,6 +238,7 @@ fn a_seed_is_the_same_life_each_time_it_is_told() {
     }
 }
 
+/// B1, B2, B3, B8, C27, D2, G8, G12.
 #[test]
 fn after_any_trouble_everything_comes_right() {
     let variable = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());

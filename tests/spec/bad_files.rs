@@ -109,6 +109,7 @@ const WRONG_MEMBERS: &[(&str, &str, &str, &str)] = &[
     ("settings: { ? [a] : b }", "7:17", "", "a key is a text"),
 ];
 
+/// H1, H3, H11.
 #[test]
 fn every_wrong_member_is_found_at_its_place() {
     for (member, place, path, words) in WRONG_MEMBERS {

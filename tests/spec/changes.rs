@@ -43,6 +43,7 @@ fn what_the_spec_asks_for_and_what_it_adopts_are_a_new_generation() {
     }
 }
 
+/// C28.
 #[test]
 fn members_that_would_move_a_client_are_refused_with_the_way_out() {
     let defaults = Defaults { server: Some(sitewright::resource::name::ServerId::trusted("1")), ..Defaults::default() };

@@ -31,6 +31,7 @@ fn clients_that_share_nothing_are_fine() {
     assert_eq!(found(&files), [""; 0]);
 }
 
+/// C18.
 #[test]
 fn one_name_in_two_files_is_an_error_in_both() {
     let files = [
@@ -46,6 +47,7 @@ fn one_name_in_two_files_is_an_error_in_both() {
     );
 }
 
+/// C19.
 #[test]
 fn a_domain_is_found_in_any_spelling_and_among_aliases() {
     let files = [
@@ -65,6 +67,7 @@ fn a_domain_is_found_in_any_spelling_and_among_aliases() {
     );
 }
 
+/// C20.
 #[test]
 fn a_fixed_port_is_shared_only_between_servers() {
     let files = [
@@ -77,6 +80,7 @@ fn a_fixed_port_is_shared_only_between_servers() {
     assert!(found[0].starts_with("a.yaml:7:20: spec.hosting.port: the port 4001 of server 7"), "{found:?}");
 }
 
+/// C20.
 #[test]
 fn databases_and_the_roles_that_belong_to_them_collide() {
     let files = [

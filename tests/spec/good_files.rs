@@ -41,6 +41,7 @@ fn members_of_later_providers_are_accepted() {
     assert_eq!(spec.adopted().into_iter().collect::<Vec<_>>(), ["rec-1", "site-9"]);
 }
 
+/// G5.
 #[test]
 fn what_a_spec_leaves_out_has_the_documented_default() {
     let spec = good(HEAD).spec;
@@ -92,6 +93,7 @@ fn quotes_and_words_that_look_like_other_types_stay_texts() {
     assert_eq!(spec["spec"]["environment"], expected);
 }
 
+/// H11.
 #[test]
 fn a_domain_without_a_dot_is_completed_and_others_are_made_canonical() {
     let defaults = Defaults { base_domain: Some("agency.example".into()), ..Defaults::default() };

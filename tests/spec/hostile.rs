@@ -25,6 +25,7 @@ fn a_file_beyond_the_size_is_refused_before_it_is_read() {
     assert!(parse(fits.as_bytes(), &rules()).is_ok(), "exactly the limit is fine");
 }
 
+/// C17.
 #[test]
 fn an_alias_bomb_is_refused() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
@@ -43,6 +44,7 @@ fn a_large_text_repeated_by_aliases_is_refused() {
     refused(&text, "bytes of text");
 }
 
+/// C17.
 #[test]
 fn many_aliases_many_values_and_deep_nesting_are_refused() {
     let aliases = format!("{HEAD}  settings: {{ a: &a x, b: [{}] }}\n", ["*a"; 200].join(", "));
@@ -69,6 +71,7 @@ fn bytes_that_are_no_text_are_located() {
     assert!(findings[0].message.contains("UTF-8"));
 }
 
+/// C1.
 #[test]
 fn every_prefix_of_a_spec_is_read_or_refused() {
     let rules = rules();

@@ -50,6 +50,7 @@ fn row(loaded: &Loaded, key: &str) -> (Option<String>, Origin) {
     (row.value.clone(), row.origin.clone())
 }
 
+/// G5.
 #[test]
 fn an_empty_environment_gives_the_documented_defaults() {
     let settings = loaded(&Fixed::default()).settings;
@@ -195,6 +196,7 @@ fn the_log_filter_also_reads_from_rust_log() {
     assert!(sitewright::telemetry::parse_filter("sitewright=loud=").is_err());
 }
 
+/// H6.
 #[test]
 fn logs_lose_what_could_forge_a_line() {
     assert_eq!(sitewright::telemetry::clean("a\u{1b}[2J\nb\tc"), "a\u{fffd}[2J\u{fffd}b\tc");
@@ -214,6 +216,7 @@ impl std::io::Write for Shared {
     }
 }
 
+/// H6.
 #[test]
 fn a_record_is_one_line_whatever_its_message_holds() {
     let shared = Shared::default();

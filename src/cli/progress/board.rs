@@ -285,6 +285,7 @@ mod tests {
         assert_eq!(cut(&line, 15), line);
     }
 
+    /// H6.
     #[test]
     fn what_others_wrote_cannot_steer_the_terminal() {
         let evil = client("shop", Phase::Provisioning, Truth::False, "a\u{1b}[2Jb\nc");

@@ -63,6 +63,7 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
 
+    /// H5.
     #[test]
     fn private_special_and_disguised_addresses_are_refused() {
         for text in [

@@ -357,6 +357,7 @@ mod tests {
         assert_eq!(page(&bytes(whole)).unwrap().items.len(), 1);
     }
 
+    /// B15.
     #[test]
     fn an_unknown_status_is_neither_ready_nor_an_error() {
         let site = site(

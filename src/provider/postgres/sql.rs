@@ -264,6 +264,7 @@ fn plain(text: String) -> Statement {
 mod tests {
     use super::*;
 
+    /// C20, H3.
     #[test]
     fn names_that_postgresql_would_cut_or_keep_for_itself_are_refused() {
         for bad in ["", "postgres", "template1", "pg_x", "a\"b", "Üx", &"a".repeat(64)] {
@@ -272,6 +273,7 @@ mod tests {
         assert_eq!(Identifier::new(&SqlName::trusted("client_a")).unwrap().to_string(), "\"client_a\"");
     }
 
+    /// H3.
     #[test]
     fn a_text_stays_inside_its_quotes() {
         assert_eq!(Literal::new("it's").to_string(), "'it''s'");
