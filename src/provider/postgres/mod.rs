@@ -8,7 +8,7 @@ mod flow;
 mod found;
 pub mod memory;
 mod session;
-mod sql;
+pub mod sql;
 mod sqlstate;
 mod tls;
 mod tools;
