@@ -127,7 +127,7 @@ fn bend(input: &mut Vec<u8>, corpus: &[Vec<u8>], dice: &mut Rng) {
         }
         6 => input[range(input, dice)].to_vec(),
         7 => repeated(&input[place.clone()], dice),
-        8 => repeated(*pick(WORDS, dice), dice),
+        8 => repeated(pick::<&[u8]>(WORDS, dice), dice),
         _ => input[place.clone()].iter().map(|byte| byte ^ (1 << dice.u8(0..8))).collect(),
     };
     // Half of what is put stands beside what was there.

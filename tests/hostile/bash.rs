@@ -62,7 +62,7 @@ fn is_quoted(text: &str, node: Node<'_>) -> bool {
 }
 
 fn children(node: Node<'_>) -> impl Iterator<Item = Node<'_>> {
-    (0..node.child_count()).filter_map(move |at| node.child(at as u32))
+    (0..node.child_count()).filter_map(move |at| node.child(at))
 }
 
 /// Each text field of a deploy script: how it is set, and a good value.

@@ -44,7 +44,7 @@ pub fn run(data: &[u8]) {
 fn rendered(script: &str, data: &ScriptData) {
     let lines = script.strip_suffix(PROGRAM).expect("the program stands untouched below the data lines");
     assert_eq!((lines.matches('\n').count(), lines.ends_with('\n')), (LINES, true), "{lines}");
-    let words: Vec<String> = lines.lines().map(|line| word(line)).collect();
+    let words: Vec<String> = lines.lines().map(word).collect();
     let site = format!("/home/{}/{}", data.system_user, data.domain);
     let numbers = [data.build_memory_mib.to_string(), data.timeout.as_secs().to_string()];
     let Commands { install, build, check, migrate, start } = &data.commands;
