@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sitewright::resource::deploy_script::{Commands, Migrate, PROGRAM, ScriptData, reason, render};
 use sitewright::resource::name::{ClientName, HostName, RepositorySlug};
+use sitewright::resource::secret::{Secret, mask};
 
+use super::canned::TOKEN;
 use super::pieces;
 
 /// Data lines above the program.
@@ -38,6 +40,7 @@ pub fn run(data: &[u8]) {
             assert!(reason.len() <= 40 && reason.bytes().all(|b| b.is_ascii_alphabetic()));
             assert!(log.contains(&format!("sitewright: reason={reason}")));
         }
+        assert!(!mask(log, vec![Secret::new(TOKEN)]).contains(TOKEN), "a log shows a secret");
     }
 }
 
