@@ -78,7 +78,12 @@ fn fuzz(name: &str) {
     let inputs = variable("SITEWRIGHT_FUZZ").unwrap_or(INPUTS);
     for seed in (0..inputs).map(|number| first.wrapping_add(number)) {
         let input = mutate::input(&corpus, seed);
-        slowest = slowest.max((tried(target, &input, &seed.to_string()), seed, input.len()));
+        let mut took = tried(target, &input, &seed.to_string());
+        if took > slowest.0 {
+            // Once more: a machine that does something else is slow too.
+            took = took.min(tried(target, &input, &seed.to_string()));
+        }
+        slowest = slowest.max((took, seed, input.len()));
     }
     println!("{name}: {inputs} inputs from seed {first}");
     if variable("SITEWRIGHT_FUZZ_TIME").is_some() {
