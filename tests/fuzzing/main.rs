@@ -23,7 +23,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// Most memory that one input may take.
 const MEMORY_MAX: usize = 32 << 20;
 /// Inputs of each target; optimised, together two million.
-const INPUTS: u64 = if cfg!(debug_assertions) { 3_000 } else { 250_000 };
+const INPUTS: u64 = if cfg!(debug_assertions) { 2_000 } else { 250_000 };
 
 /// One target at a time: what others take would count as its own.
 static TURN: Mutex<()> = Mutex::new(());
