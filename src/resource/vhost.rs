@@ -233,9 +233,11 @@ fn loopback(authority: &str, at: usize, default: u16) -> Option<Target> {
     }
     let (start, end) = (at + host_end, at + authority.len());
     match port.strip_prefix(':') {
-        Some(digits) => Some(Target { port: digits.parse().ok()?, start: start + 1, end }),
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(Target { port: digits.parse().ok()?, start: start + 1, end })
+        }
         None if port.is_empty() => Some(Target { port: default, start, end: start }),
-        None => None,
+        _ => None,
     }
 }
 
