@@ -129,6 +129,7 @@ impl Accounts {
         let mut again = None;
         loop {
             let is_time = tokio::select! {
+                biased;
                 () = budget.news() => false,
                 () = sleep(again.unwrap_or_default()), if again.is_some() => true,
                 _ = end.wait_for(|ended| *ended) => break,

@@ -58,7 +58,7 @@ impl WorkQueue {
                 Err(wake) => wake,
             };
             match wake {
-                Some(at) => tokio::select! { () = sleep_until(at) => {}, () = changed => {} },
+                Some(at) => tokio::select! { biased; () = sleep_until(at) => {}, () = changed => {} },
                 None => changed.await,
             }
         }

@@ -251,6 +251,7 @@ impl Controller {
     async fn work(self: Arc<Self>, take: Take, mut stop: watch::Receiver<bool>, again: fn(Next) -> Option<Timestamp>) {
         loop {
             let name = tokio::select! {
+                biased;
                 name = self.queue.next(take) => name,
                 _ = stop.wait_for(|stopped| *stopped) => return,
             };
@@ -302,11 +303,12 @@ impl Controller {
         let mut events = self.options.specs.events();
         let changed = events.changed();
         loop {
-            tokio::select! { () = changed.notified() => {}, () = self.scan_now.notified() => {} }
+            tokio::select! { biased; () = changed.notified() => {}, () = self.scan_now.notified() => {} }
             let longest = Instant::now() + self.options.debounce_max;
             let mut quiet = Instant::now() + self.options.quiet;
             while quiet < longest {
                 tokio::select! {
+                    biased;
                     () = sleep_until(quiet.min(longest)) => break,
                     () = changed.notified() => quiet = Instant::now() + self.options.quiet,
                     () = self.scan_now.notified() => break,

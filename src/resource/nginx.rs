@@ -5,6 +5,8 @@
 pub const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Deepest nesting; nginx's own blocks nest five deep.
 const DEPTH_MAX: usize = 32;
+/// What separates words, and nothing else does: a form feed is part of one.
+const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// One word of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Word {
 /// A block that a statement opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
-    /// Its number; 0 is the first that opens.
+    /// Its number: the place of the statement that opens it among all.
     pub id: usize,
     /// First byte behind the brace.
     pub body: usize,
@@ -47,8 +49,7 @@ impl Statement {
 
     /// The statement that opened the block it stands in.
     pub fn parent<'a>(&self, all: &'a [Statement]) -> Option<&'a Statement> {
-        let block = self.block?;
-        all.iter().find(|s| s.opens.is_some_and(|opened| opened.id == block))
+        all.get(self.block?)
     }
 }
 
@@ -66,14 +67,13 @@ pub fn statements(text: &str) -> Result<Vec<Statement>, String> {
     let mut reader = Reader { text, at: 0 };
     let mut found = Vec::new();
     let mut open: Vec<usize> = Vec::new();
-    let mut blocks = 0;
     let mut words: Vec<(Word, usize, usize)> = Vec::new();
     while let Some(token) = reader.next()? {
         match token {
             Token::Word(word, start, end) => words.push((word, start, end)),
             Token::End => found.push(statement(&mut words, open.last().copied(), None, &reader)?),
             Token::Open => {
-                let opened = Block { id: blocks, body: reader.at };
+                let opened = Block { id: found.len(), body: reader.at };
                 found.push(statement(&mut words, open.last().copied(), Some(opened), &reader)?);
                 if found.last().is_some_and(|s| s.name().ends_with("_by_lua_block")) {
                     return Err(format!(
@@ -81,8 +81,7 @@ pub fn statements(text: &str) -> Result<Vec<Statement>, String> {
                         reader.line()
                     ));
                 }
-                open.push(blocks);
-                blocks += 1;
+                open.push(opened.id);
                 if open.len() > DEPTH_MAX {
                     return Err(format!(
                         "line {}: blocks nest deeper than {DEPTH_MAX}; mend this file by hand",
@@ -153,7 +152,7 @@ impl Reader<'_> {
     fn next(&mut self) -> Result<Option<Token>, String> {
         loop {
             let rest = self.rest();
-            let blank = rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
+            let blank = rest.len() - rest.trim_start_matches(BLANKS).len();
             let comment = rest.get(blank..).filter(|tail| tail.starts_with('#'));
             let skip = blank + comment.map_or(0, |tail| tail.find('\n').unwrap_or(tail.len()));
             if skip == 0 {
@@ -197,7 +196,7 @@ impl Reader<'_> {
         };
         let text = self.text.get(start + 1..end).unwrap_or_default().to_owned();
         self.at = end + 1;
-        let ends = self.rest().chars().next().is_none_or(|c| c.is_ascii_whitespace() || matches!(c, ';' | '{' | ')'));
+        let ends = self.rest().chars().next().is_none_or(|c| BLANKS.contains(&c) || matches!(c, ';' | '{' | ')'));
         if !ends {
             return Err(format!("line {}: text follows a closing quote; mend this file by hand", self.line()));
         }
@@ -211,7 +210,7 @@ impl Reader<'_> {
         let mut previous = ' ';
         let mut chars = self.rest().char_indices();
         while let Some((at, c)) = chars.next() {
-            if c.is_ascii_whitespace() || c == ';' || (c == '{' && previous != '$') {
+            if BLANKS.contains(&c) || c == ';' || (c == '{' && previous != '$') {
                 break;
             }
             length = at + c.len_utf8();

@@ -4,12 +4,12 @@
 //! Only what can be read for certain is touched: a file that nginx would refuse can stop every site of a server. A
 //! challenge location is never invented: one may stand in an included file, and nginx refuses a second one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::resource::name::HostName;
-use crate::resource::nginx::{Block, Statement, Word, statements};
+use crate::resource::nginx::{Block, Statement, TEXT_BYTES_MAX, Word, statements};
 
 /// Ports that a URL without one means.
 const HTTP_PORT: u16 = 80;
@@ -67,7 +67,6 @@ fn server_names(all: &[Statement]) -> impl Iterator<Item = (Vec<&str>, usize)> {
 /// As [`read`]; also when nothing answers to `domain`.
 pub fn name_as_well(text: &str, domain: &HostName, names: &BTreeSet<HostName>) -> Result<String, String> {
     let all = statements(text)?;
-    let mut named = text.to_owned();
     let mut places: Vec<usize> =
         server_names(&all).filter(|(there, _)| there.contains(&domain.as_str())).map(|(_, end)| end).collect();
     places.sort_unstable();
@@ -75,7 +74,17 @@ pub fn name_as_well(text: &str, domain: &HostName, names: &BTreeSet<HostName>) -
         return Err(format!("no server block of the virtual host answers to {domain}; mend it by hand"));
     }
     let more: String = names.iter().map(|name| format!(" {name}")).collect();
-    places.iter().rev().for_each(|place| named.insert_str(*place, &more));
+    let mut named = String::with_capacity(text.len() + 64);
+    let mut at = 0;
+    for place in places {
+        named.push_str(text.get(at..place).unwrap_or_default());
+        named.push_str(&more);
+        at = place;
+        if named.len() > TEXT_BYTES_MAX {
+            return Err("with all names the virtual host is too long; mend it by hand".into());
+        }
+    }
+    named.push_str(text.get(at..).unwrap_or_default());
     if read(&named)?.lacking(names).is_empty() {
         Ok(named)
     } else {
@@ -185,7 +194,8 @@ fn survey(text: &str) -> Result<Survey, String> {
     if targets.is_empty() {
         return Err("the virtual host holds no proxy_pass to this machine; restore the host's Node.js template".into());
     }
-    let challenges = all.iter().filter(|s| is_challenge(s)).filter_map(|location| challenge(location, &all)).collect();
+    let roots = Roots::of(&all);
+    let challenges = all.iter().filter(|s| is_challenge(s)).filter_map(|s| challenge(s, &all, &roots)).collect();
     Ok(Survey { targets, challenges })
 }
 
@@ -223,8 +233,11 @@ fn loopback(authority: &str, at: usize, default: u16) -> Option<Target> {
     }
     let (start, end) = (at + host_end, at + authority.len());
     match port.strip_prefix(':') {
-        Some(digits) => Some(Target { port: digits.parse().ok()?, start: start + 1, end }),
-        None => Some(Target { port: default, start, end: start }),
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(Target { port: digits.parse().ok()?, start: start + 1, end })
+        }
+        None if port.is_empty() => Some(Target { port: default, start, end: start }),
+        _ => None,
     }
 }
 
@@ -240,10 +253,28 @@ fn is_challenge(statement: &Statement) -> bool {
         && (path.contains("acme-challenge") || matches!(path.trim_end_matches(['/', '*', '.', '$']), "/.well-known"))
 }
 
-fn challenge(location: &Statement, all: &[Statement]) -> Option<Challenge> {
+/// The first `root`, and the first `root` or `alias`, of each block; looked up once, for a text may hold very many.
+struct Roots<'a> {
+    inherited: BTreeMap<Option<usize>, &'a Statement>,
+    own: BTreeMap<Option<usize>, &'a Statement>,
+}
+
+impl<'a> Roots<'a> {
+    fn of(all: &'a [Statement]) -> Roots<'a> {
+        let mut roots = Roots { inherited: BTreeMap::new(), own: BTreeMap::new() };
+        for statement in all.iter().filter(|s| matches!(s.name(), "root" | "alias")) {
+            roots.own.entry(statement.block).or_insert(statement);
+            if statement.name() == "root" {
+                roots.inherited.entry(statement.block).or_insert(statement);
+            }
+        }
+        roots
+    }
+}
+
+fn challenge(location: &Statement, all: &[Statement], roots: &Roots<'_>) -> Option<Challenge> {
     let Block { id, body } = location.opens?;
-    let own = all.iter().find(|s| s.block == Some(id) && matches!(s.name(), "root" | "alias"));
-    if let Some(own) = own {
+    if let Some(own) = roots.own.get(&Some(id)) {
         let place = Place::Replace { start: own.start, end: own.end };
         let value = own.words.get(1).map(|word| word.text.clone());
         // An alias names the challenge folder itself, so it is right under no root; it becomes one.
@@ -252,7 +283,7 @@ fn challenge(location: &Statement, all: &[Statement]) -> Option<Challenge> {
     }
     let mut at = location.parent(all);
     while let Some(block) = at {
-        let inherited = all.iter().find(|s| s.block == block.opens.map(|b| b.id) && s.name() == "root");
+        let inherited = roots.inherited.get(&block.opens.map(|opened| opened.id));
         if let Some(root) = inherited.and_then(|s| s.words.get(1)) {
             return Some(Challenge { root: Some(root.text.clone()), place: Place::Insert { at: body } });
         }

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 /// Longest part of an offending line that is shown, in characters; more does not fit a terminal.
 pub const SOURCE_LINE_CHARS_MAX: usize = 160;
+/// Longest message in characters: a value that is repeated in one may be as long as its file.
+const MESSAGE_CHARS_MAX: usize = 500;
 /// A known word is suggested when at most a third of its characters differ, and never more than this many.
 pub const EDIT_DISTANCE_MAX: usize = 3;
 /// How a finding about a key that nobody knows begins; only the key is shown of its line, for its value may be a secret
@@ -50,13 +52,14 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding without its line; [`show_lines`] adds that.
+    /// A finding without its line; [`show_lines`] adds that. A value in the message is shown without what steers a
+    /// terminal.
     pub fn at(position: Position, path: impl Into<String>, message: impl Into<String>) -> Self {
         Finding {
             line: position.line,
             column: position.column,
             path: path.into(),
-            message: message.into(),
+            message: printable(&message.into(), MESSAGE_CHARS_MAX),
             source_line: None,
             help: None,
         }
@@ -125,7 +128,7 @@ pub fn show_lines(text: &str, findings: &mut [Finding]) {
         } else if finding.message.starts_with(UNKNOWN_KEY) {
             up_to_key(line, finding.column)
         } else {
-            Some(printable(line))
+            Some(printable(line, SOURCE_LINE_CHARS_MAX))
         };
     }
 }
@@ -140,9 +143,9 @@ fn key_alone(line: &str, column: usize) -> Option<String> {
     if bare.is_empty() || bare == "-" {
         let rest: String = line.chars().skip(head.chars().count()).collect();
         let (key, _) = rest.split_once(':')?;
-        return word(key.trim()).then(|| printable(&format!("{head}{key}: …")));
+        return word(key.trim()).then(|| printable(&format!("{head}{key}: …"), SOURCE_LINE_CHARS_MAX));
     }
-    bare.strip_suffix(':').filter(|key| word(key)).map(|_| printable(&format!("{head}…")))
+    bare.strip_suffix(':').filter(|key| word(key)).map(|_| printable(&format!("{head}…"), SOURCE_LINE_CHARS_MAX))
 }
 
 /// The line with what stands before a key, and the key, without its value.
@@ -150,7 +153,8 @@ fn up_to_key(line: &str, column: usize) -> Option<String> {
     let before = column.saturating_sub(1);
     let rest: String = line.chars().skip(before).collect();
     let key = rest.split(':').next()?;
-    Some(printable(&format!("{}{key}: …", line.chars().take(before).collect::<String>())))
+    let shown = format!("{}{key}: …", line.chars().take(before).collect::<String>());
+    Some(printable(&shown, SOURCE_LINE_CHARS_MAX))
 }
 
 /// Lines that may hold a secret: those below an `environment` or `secretRef` key, and those with a telltale word.
@@ -180,14 +184,11 @@ fn guarded_lines(text: &str, last: usize) -> Vec<bool> {
         .collect()
 }
 
-/// The line without control characters, cut to [`SOURCE_LINE_CHARS_MAX`].
-fn printable(line: &str) -> String {
-    let mut shown: String = line
-        .chars()
-        .take(SOURCE_LINE_CHARS_MAX)
-        .map(|c| if is_hidden(c) && c != '\t' { '\u{fffd}' } else { c })
-        .collect();
-    if line.chars().nth(SOURCE_LINE_CHARS_MAX).is_some() {
+/// The text on one line without hidden characters, cut.
+fn printable(text: &str, chars_max: usize) -> String {
+    let mut shown: String =
+        text.chars().take(chars_max).map(|c| if is_hidden(c) && c != '\t' { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(chars_max).is_some() {
         shown.push('…');
     }
     shown

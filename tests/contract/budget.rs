@@ -264,3 +264,18 @@ fn what_others_use_of_the_account_counts_until_its_reset() {
         assert_eq!((budget.snapshot().limit, budget.snapshot().window), (100, MINUTE));
     });
 }
+
+/// Else a burst would hold what is meant for a day, and a header of nonsense more slots than there is memory for.
+#[test]
+fn a_policy_over_a_longer_window_lowers_the_pace_and_never_raises_the_number() {
+    paused(async {
+        let budget = Budget::new(60, MINUTE);
+        let state = |budget: &Budget| (budget.snapshot().limit, budget.snapshot().window);
+        budget.learn_limit(7_200, Some(MINUTE * 60 * 24));
+        assert_eq!(state(&budget), (5, MINUTE));
+        budget.learn_limit(u32::MAX, Some(Duration::from_secs(u64::MAX)));
+        budget.learn_remaining(0, Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(state(&budget), (1, MINUTE));
+        drop(budget.acquire().await.expect("the account is open again after a window"));
+    });
+}

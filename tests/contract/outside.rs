@@ -303,6 +303,33 @@ async fn a_name_that_leads_into_our_own_network_is_not_followed() {
     drop(listener);
 }
 
+/// What the settings open for one protocol stays closed for the other, and a redirect opens nothing.
+#[tokio::test]
+async fn only_what_the_settings_name_is_reached_in_our_own_network() {
+    let table = table();
+    table.put("agency.example", "inner", entry("inner", "A", "127.0.0.1"));
+    let server = serve(table).await;
+    let inner = host("inner.agency.example");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let ours = listener.local_addr().expect("an address");
+    let secure = Route { dns_server: Some(server), connect_to: Some(ours), ..Route::default() };
+    let plain = Route { dns_server: Some(server), connect_to_plain: Some(ours), ..Route::default() };
+    for (route, https) in [(secure, false), (plain, true)] {
+        let probe = prober(route).probe(&inner, https, &health("/ok", false), "shop01").await;
+        let ProbeOutcome::Unreachable(text) = &probe.outcome else { panic!("{:?}", probe.outcome) };
+        assert!(text.contains("127.0.0.1 is not a public address"), "{text}");
+    }
+    let location = format!("http://{ours}/api/users/first-register");
+    let away = post(async move || (StatusCode::PERMANENT_REDIRECT, [("location", location)], ""));
+    let served = tls_site(&[SITE], (2090, 3, 4), Router::new().fallback_service(away)).await;
+    let route = Route { connect_to: Some(served.address), extra_roots_pem: Some(served.root_pem), ..Route::default() };
+    let cms = SiteCms::new(Arc::new(Connector::new(route).expect("a connector")));
+    let error = cms.first_register(&host(SITE), "a@agency.example", "A", &Secret::new("pass-word")).await;
+    assert!(error.expect_err("a redirect to somewhere else").to_string().contains("308"));
+    let came = listener.into_std().expect("a listener that does not block").accept();
+    assert!(came.is_err(), "somebody connected into our own network");
+}
+
 /// A CMS that takes one first administrator; `slash` is how it wants its paths to end.
 fn cms(slash: &'static str, log: Arc<Mutex<Vec<String>>>) -> Router {
     let other = if slash.is_empty() { "/" } else { "" };

@@ -117,6 +117,19 @@ fn what_cannot_be_read_for_certain_is_refused() {
     assert!(read(&format!("{}{}", "a{".repeat(40), "}".repeat(40))).is_err());
 }
 
+/// nginx knows four blanks; what else is one elsewhere is part of a word there.
+#[test]
+fn odd_characters_are_part_of_their_word() {
+    let text = "server {\u{c} location / { proxy_pass http://localhost:3000\u{c}; } }";
+    assert_eq!(read(text).unwrap_err(), read("").unwrap_err(), "no address can be read with it");
+    for address in ["[::1]x:3000", "[::1]:+3000"] {
+        let text = format!("upstream a {{ server {address}; }} server {{ location / {{ proxy_pass http://a; }} }}");
+        assert!(mend(&text, 4001, ROOT).is_err(), "what stands behind an address is its port or nothing: {address}");
+    }
+    let beside = "server { \u{c}x\u{c} 'y'; location / { proxy_pass http://localhost:3000; } }";
+    assert_eq!(mend(beside, 4001, ROOT).unwrap(), beside.replace(":3000", ":4001"));
+}
+
 #[test]
 fn texts_cut_anywhere_never_come_out_as_right() {
     let mended = mend(SITE, 4001, ROOT).unwrap();

@@ -42,6 +42,8 @@ use crate::planted::{Bug, Planted};
 use crate::visitors::Visitors;
 
 pub const ZONE: &str = "agency.example";
+/// Each life begins in the same instant.
+const BEGIN: &str = "2026-01-01T00:00:00.5Z";
 const TOKEN: &str = "simulated";
 pub const SETTLE: Duration = Duration::from_secs(90);
 pub const RESYNC: Duration = Duration::from_secs(900);
@@ -157,7 +159,7 @@ fn delays() -> PloiDelays {
 impl Sim {
     pub async fn new(fate: Arc<Fate>, planted: Option<&'static Planted>) -> Sim {
         let faults = Arc::new(Faults::default());
-        let world = World::new(faults.clone()).unwrap();
+        let world = World::beginning(BEGIN.parse().unwrap(), faults.clone()).unwrap();
         let dns = Arc::new(DnsTable::default());
         dns.set_delay(Duration::from_secs(5));
         let table = dns.clone();

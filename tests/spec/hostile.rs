@@ -71,6 +71,18 @@ fn bytes_that_are_no_text_are_located() {
     assert!(findings[0].message.contains("UTF-8"));
 }
 
+/// A value that a message repeats may hold, as escapes, what the file itself must not.
+#[test]
+fn a_value_in_a_message_neither_steers_the_terminal_nor_fills_it() {
+    for value in [r"a\e[31mb\nc", r"\u202egnp", &"x".repeat(9_000)] {
+        let text = HEAD.replace("shop.example", &format!("\"{value}\""));
+        for finding in bad(&text) {
+            assert!(!finding.message.contains(sitewright::spec::finding::is_hidden), "{:?}", finding.message);
+            assert!(finding.message.chars().count() <= 501, "{}", finding.message);
+        }
+    }
+}
+
 /// C1.
 #[test]
 fn every_prefix_of_a_spec_is_read_or_refused() {

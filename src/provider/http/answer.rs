@@ -40,7 +40,9 @@ impl HttpAnswer {
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| (e.path().to_string(), e.inner().line()));
         let value = value.and_then(|v| reader.end().map(|()| v).map_err(|e| ("end".to_owned(), e.line())));
         value.map_err(|(path, line)| {
-            unclear(method, format!("{} with a body of another shape at `{path}`, line {line}", self.status.as_u16()))
+            // Members that we do not know are called whatever the answer calls them.
+            let (code, path) = (self.status.as_u16(), one_line(&path));
+            unclear(method, format!("{code} with a body of another shape at `{path}`, line {line}"))
         })
     }
 }
@@ -117,9 +119,12 @@ fn spoken(status: StatusCode, body: &Bytes) -> String {
         .or_else(first_error)
         .or_else(|| value.get("message").and_then(text))
         .unwrap_or_else(|| "no reason given".into());
-    let sentence: String =
-        sentence.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect();
-    format!("{}: {}", status.as_u16(), sentence.trim())
+    format!("{}: {}", status.as_u16(), one_line(&sentence).trim())
+}
+
+/// Words of somebody else, cut and on one line.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect()
 }
 
 /// Whether an answer is about too many calls: 429, or the 403 of a host that says the same with headers (GitHub).

@@ -208,16 +208,22 @@ impl Budget {
     }
 
     /// Learns a limit that the provider states; only ever downwards, so that the configured number stays the most.
-    /// A policy with another window counts when it allows fewer calls per second than ours.
+    /// A policy with another window counts when it allows fewer calls per second than ours: a shorter window is taken
+    /// over, of a longer one its part that falls on ours, or one burst could hold it all.
     pub fn learn_limit(&self, limit: u32, window: Option<Duration>) {
         self.with_dispatch(|inner| {
             let limit = limit.max(1);
             match window.filter(|w| *w >= Duration::from_secs(1) && *w != inner.window) {
                 None => inner.limit = inner.limit.min(limit),
                 Some(window) => {
-                    if f64::from(limit) / window.as_secs_f64() < f64::from(inner.limit) / inner.window.as_secs_f64() {
-                        inner.limit = limit;
-                        inner.window = window;
+                    let part = f64::from(limit) * inner.window.as_secs_f64() / window.as_secs_f64();
+                    if part >= f64::from(inner.limit) {
+                        return;
+                    }
+                    if window < inner.window {
+                        (inner.limit, inner.window) = (limit, window);
+                    } else {
+                        inner.limit = (part as u32).max(1);
                     }
                 }
             }

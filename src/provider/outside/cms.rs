@@ -111,7 +111,7 @@ fn other_answer(code: u16, unclear: fn(String) -> ErrorClass) -> ErrorClass {
 }
 
 /// Whether an answer is the CMS's own: it names the user. A cached page or a placeholder does not.
-fn says_user(reply: &Reply) -> bool {
+pub fn says_user(reply: &Reply) -> bool {
     let body: Option<Value> = serde_json::from_slice(&reply.body).ok();
     body.is_some_and(|body| body.get("user").is_some_and(Value::is_object))
 }

@@ -329,3 +329,41 @@ impl ServerCertVerifier for Watching {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::world::dns::{DnsTable, Entry, server};
+
+    /// Where looks at a name with these addresses connect to.
+    async fn looked_at(addresses: &[&str]) -> Result<Vec<SocketAddr>, String> {
+        let table = Arc::new(DnsTable::default());
+        table.add_zone("agency.example", &["ns1.example.net".into()]);
+        for (number, address) in addresses.iter().enumerate() {
+            let kind = if address.contains(':') { "AAAA" } else { "A" };
+            let (name, kind, content) = ("shop.agency.example".into(), kind.into(), (*address).into());
+            let entry = Entry { name, kind, content, ttl: 300, priority: 0, proxied: false };
+            table.put("agency.example", &number.to_string(), entry);
+        }
+        let (udp, tcp, dns) = server::bind(0).await.expect("a free port");
+        tokio::spawn(server::serve(table, udp, tcp));
+        let connector = Connector::new(Route { dns_server: Some(dns), ..Route::default() }).expect("a connector");
+        let domain = HostName::parse("shop.agency.example").expect("a host");
+        let timeout = Duration::from_secs(5);
+        let (path, method) = ("/", Method::GET);
+        let ask = Ask { domain: &domain, https: true, method, path, body: None, timeout, body_bytes_max: 1 };
+        connector.vetted(&ask).await
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_only_the_public_ones_are_connected_to() {
+        let mixed = ["127.0.0.1", "8.8.8.8", "::ffff:169.254.169.254", "2606:4700::1111", "fd00:ec2::254"];
+        let found = looked_at(&mixed).await.expect("two public addresses");
+        let public = ["8.8.8.8:443", "[2606:4700::1111]:443"];
+        assert_eq!(found, public.map(|address| address.parse().expect("an address")));
+        for inner in ["169.254.169.254", "168.63.129.16", "::1", "64:ff9b::a00:1", "fe80::1", "100.64.0.1"] {
+            let problem = looked_at(&[inner]).await.expect_err(inner);
+            assert!(problem.ends_with("is not a public address; nothing was sent there"), "{problem}");
+        }
+    }
+}

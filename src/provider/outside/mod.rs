@@ -69,7 +69,7 @@ impl Outside for Prober {
 }
 
 /// Healthy is a 2xx and, where asked for, this client's identity.
-fn judge(reply: &Reply, health: &DesiredHealth, client: &str) -> ProbeOutcome {
+pub fn judge(reply: &Reply, health: &DesiredHealth, client: &str) -> ProbeOutcome {
     let identity = if health.identity { identity(reply) } else { None };
     if let Some(other) = identity.as_ref().filter(|found| *found != client) {
         let clean = other.chars().filter(|c| !c.is_control()).take(STRANGER_CHARS_MAX).collect();

@@ -12,6 +12,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
+use crate::provider::outside::address::is_global;
 use crate::resource::owned::Published;
 
 /// How long one question to one server may take.
@@ -48,11 +49,13 @@ pub(super) struct Start {
     resolvers: Option<Vec<SocketAddr>>,
     /// The port of name servers.
     port: u16,
+    /// Which of them may be asked: who owns a zone says where its name servers are.
+    may_ask: fn(IpAddr) -> bool,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Start { resolvers: None, port: DNS_PORT }
+        Start { resolvers: None, port: DNS_PORT, may_ask: is_global }
     }
 }
 
@@ -146,19 +149,21 @@ async fn authorities(start: &Start, name: &str) -> Result<Vec<Server>, Problem> 
                 Err(silent) => problem = format!("{} {silent}", server.name),
             }
         }
-        servers = resolved(below.ok_or(problem)?, start.port).await;
+        servers = resolved(below.ok_or(problem)?, start).await;
     }
     Err(format!("the referrals for {name} do not end"))
 }
 
-/// Fills in the addresses of servers that a referral named without them.
-async fn resolved(servers: Vec<Server>, port: u16) -> Vec<Server> {
+/// Fills in the addresses of servers that a referral named without them, and leaves those that may be asked.
+async fn resolved(servers: Vec<Server>, start: &Start) -> Vec<Server> {
+    let Start { port, may_ask, .. } = *start;
     let filled = servers.into_iter().map(|mut server| async move {
         if server.addresses.is_empty() {
             let found = tokio::net::lookup_host((server.name.as_str(), port)).await;
             server.addresses = found.map(Iterator::collect).unwrap_or_default();
         }
         server.addresses.iter_mut().for_each(|address| address.set_port(port));
+        server.addresses.retain(|address| may_ask(address.ip()));
         server
     });
     join_all(filled).await
@@ -175,7 +180,7 @@ async fn top_level(start: &Start, top: &str) -> Result<Vec<Server>, Problem> {
             Ok(reply) => {
                 let servers = with_glue(reply.answers.iter(), &reply);
                 if !servers.is_empty() {
-                    return Ok(resolved(servers, start.port).await);
+                    return Ok(resolved(servers, start).await);
                 }
                 problem = format!("the resolver {resolver} knows no name servers of `{top}`");
             }
@@ -209,7 +214,7 @@ fn plain(name: &Name) -> String {
 
 /// Asks one server for both kinds of addresses.
 async fn ask(server: &Server, name: &str) -> Result<Reply, Problem> {
-    let mut problem = "has no known address".to_owned();
+    let mut problem = "has no known public address".to_owned();
     for address in &server.addresses {
         match ask_at(*address, name).await {
             Ok(reply) => return Ok(reply),
@@ -431,7 +436,7 @@ mod tests {
     struct Hierarchy {
         source: Source,
         resolver: Fake,
-        _others: Vec<Fake>,
+        others: Vec<Fake>,
     }
 
     async fn hierarchy(second: impl Fn(&str, RecordType, &mut Message) + Send + 'static) -> Hierarchy {
@@ -445,7 +450,8 @@ mod tests {
         let below = refer("agency.example.", [("ns1.host.example.", 3), ("ns2.host.example.", 4)]);
         let others = vec![fake(top, move |_, _, reply| below(reply)), fake(one, serves(1)), fake(two, second)];
         let resolvers = Some(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
-        Hierarchy { source: Source::Authorities(Start { resolvers, port }), resolver, _others: others }
+        let start = Start { resolvers, port, may_ask: |_| true };
+        Hierarchy { source: Source::Authorities(start), resolver, others }
     }
 
     #[tokio::test]
@@ -460,6 +466,16 @@ mod tests {
         assert_eq!(said, Published::Addresses(Vec::new()), "a name that is not there yet has no address");
         let asked = world.resolver.asked.lock().clone();
         assert!(asked.iter().all(|question| question == "NS example"), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn name_servers_in_our_own_network_are_not_asked() {
+        let mut world = hierarchy(serves(1)).await;
+        let Source::Authorities(start) = &mut world.source else { panic!("authorities") };
+        start.may_ask = Start::default().may_ask;
+        let problem = published(&world.source, "shop.agency.example").await.expect_err("127.0.0.2 is not asked");
+        assert!(problem.contains("a.nic.example has no known public address"), "{problem}");
+        assert!(world.others.iter().all(|server| server.asked.lock().is_empty()));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ mod redact;
 mod releases;
 pub mod scripts;
 pub mod sim;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -56,6 +56,11 @@ pub fn words(body: &[u8]) -> String {
         .map(flat)
         .find(|text| !text.is_empty())
         .unwrap_or_else(|| "no reason given".to_owned());
+    one_line(&text)
+}
+
+/// Cut and on one line.
+fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_CHARS_MAX).collect()
 }
 
@@ -75,10 +80,10 @@ fn flat(value: &Value) -> String {
     }
 }
 
-/// The `error` that a 2xx may hold (contracts/ploi.md 3).
+/// The `error` that a 2xx may hold (contracts/ploi.md 3), cut and on one line.
 pub fn error_inside(value: &Value) -> Option<String> {
     let text = flat(value.get("error")?);
-    (!text.is_empty()).then(|| text.chars().take(WORDS_CHARS_MAX).collect())
+    (!text.is_empty()).then(|| one_line(&text))
 }
 
 /// Whether a 422 says that the root domain is taken, wherever it says so (contracts/ploi.md 3).
@@ -341,6 +346,7 @@ mod tests {
         assert_eq!(words(&bytes(json!({"message": "m", "errors": {"f": ["e"]}, "error": "x"}))), "x");
         assert_eq!(words(&bytes(json!({"message": "m", "errors": {"f": ["e"]}}))), "f: e");
         assert_eq!(words(b"<html>"), "no readable reason");
+        assert_eq!(error_inside(&json!({"error": "a\u{1b}[2J\nb"})).as_deref(), Some("a [2J b"));
     }
 
     #[test]

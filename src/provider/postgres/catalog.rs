@@ -68,7 +68,7 @@ struct WireRole {
 }
 
 /// Reads the answer.
-pub(super) fn read(text: &str) -> Result<Catalog, serde_json::Error> {
+pub fn read(text: &str) -> Result<Catalog, serde_json::Error> {
     let wire: Wire = serde_json::from_str(text)?;
     let database = |row: WireDatabase| DatabaseRow {
         name: row.name,

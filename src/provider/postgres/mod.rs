@@ -9,7 +9,7 @@ mod found;
 pub mod memory;
 mod rehearsal;
 mod session;
-mod sql;
+pub mod sql;
 mod sqlstate;
 mod tls;
 mod tools;
@@ -22,6 +22,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use address::PostgresSettings;
 pub use backup::prune_backups;
+pub use catalog::read as read_catalog;
 pub use flow::{Place, Step, database_steps, login_steps};
 pub use found::{Found, FoundDatabase, FoundRole};
 pub use sql::{Effect, Identifier, Literal, Statement};

@@ -68,10 +68,15 @@ pub struct State {
 impl World {
     /// An empty world in which no name resolves. Fails when no certificate authority can be made.
     pub fn new(faults: Arc<Faults>) -> anyhow::Result<Arc<World>> {
+        World::beginning(Timestamp::now(), faults)
+    }
+
+    /// The same at another time: a life that is told again has the same fractions of seconds.
+    pub fn beginning(at: Timestamp, faults: Arc<Faults>) -> anyhow::Result<Arc<World>> {
         Ok(Arc::new(World {
             state: Mutex::new(State::default()),
             resolve: RwLock::new(Arc::new(|_| Resolved::default())),
-            started: (Timestamp::now(), Instant::now()),
+            started: (at, Instant::now()),
             authority: Authority::new()?,
             faults,
         }))

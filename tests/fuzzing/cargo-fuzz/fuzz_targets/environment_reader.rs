@@ -1,0 +1,6 @@
+//! `environment_reader` without end.
+#![no_main]
+#[path = "../../targets/mod.rs"]
+#[allow(dead_code)]
+mod targets;
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::environment_reader::run(data));

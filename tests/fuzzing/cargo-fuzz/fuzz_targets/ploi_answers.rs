@@ -1,0 +1,6 @@
+//! `ploi_answers` without end.
+#![no_main]
+#[path = "../../targets/mod.rs"]
+#[allow(dead_code)]
+mod targets;
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::ploi_answers::run(data));

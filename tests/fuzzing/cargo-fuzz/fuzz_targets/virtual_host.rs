@@ -1,0 +1,6 @@
+//! `virtual_host` without end.
+#![no_main]
+#[path = "../../targets/mod.rs"]
+#[allow(dead_code)]
+mod targets;
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::virtual_host::run(data));
