@@ -252,8 +252,8 @@ impl Controller {
         loop {
             let name = tokio::select! {
                 biased;
-                name = self.queue.next(take) => name,
                 _ = stop.wait_for(|stopped| *stopped) => return,
+                name = self.queue.next(take) => name,
             };
             // A fault of our own in one client's pass must not cost the others a worker.
             let next = match AssertUnwindSafe(self.reconciler.reconcile(&name)).catch_unwind().await {
