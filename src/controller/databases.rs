@@ -8,7 +8,7 @@ use crate::provider::{Databases, DropPermit};
 use crate::resource::database::{Database, DatabaseState};
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::RemoteId;
-use crate::resource::owned::MarkState;
+use crate::resource::owned::{MarkState, Owned, OwnedResource};
 use crate::resource::secret::Secret;
 
 /// Name under which a client's database password is kept.
@@ -130,6 +130,8 @@ impl DatabaseSteps<'_> {
     }
 
     pub(in crate::controller) async fn drop_database(&self, database: &Database, oid: u32) -> Result<(), Failure> {
+        // Should its answer be lost and the client return, what is not there any more went by our own hand.
+        self.bench.ledger.update(|record| doubt_database(&mut record.owned)).await?;
         self.provider()?.drop_database(&DropPermit { database: database.clone(), oid }).await?;
         self.bench
             .ledger
@@ -145,4 +147,10 @@ impl DatabaseSteps<'_> {
     pub(in crate::controller) fn site_url(provider: &dyn Databases, database: &Database, password: &Secret) -> Secret {
         provider.site_url(&database.name, &database.login, password)
     }
+}
+
+/// From here on a database that is not there is one that we dropped.
+fn doubt_database(owned: &mut Owned) {
+    let of_database = |known: &&mut OwnedResource| matches!(known.kind, ResourceKind::Database | ResourceKind::Role);
+    owned.resources.iter_mut().filter(of_database).for_each(|known| known.mark = MarkState::Pending);
 }

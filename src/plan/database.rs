@@ -62,6 +62,11 @@ fn plan_database(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, 
         }
         return Claim::Refused;
     }
+    let was_made = known.is_some_and(|known| known.mark == MarkState::Written);
+    if row.is_none() && was_made && !intended && !input.desired.adopt.contains(database.name.as_str()) {
+        draft.refuse(resource, "DatabaseVanished", format!("database {} was made here and is not at the server any more; nothing empty is put in its place: restore it from a backup, or let the client begin anew with the annotation sitewright/adopt: \"{}\"", database.name, database.name));
+        return Claim::Refused;
+    }
     if row.is_none()
         && group.is_some()
         && !intended

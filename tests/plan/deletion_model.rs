@@ -56,6 +56,8 @@ struct Life {
     blind: Blind,
     paused: bool,
     calm: bool,
+    /// Somebody dropped our database: nothing empty may take its place before a person says so (B24).
+    vanished: bool,
     steps: Option<Vec<String>>,
 }
 
@@ -85,8 +87,25 @@ impl Life {
         }
         let steps = tells.then(Vec::new);
         let (truth, blind) = (Truth::default(), Blind::default());
-        let (now, root, readable, paused, calm) = (at(0), 1, true, false, false);
-        Life { dice, world, truth, keeper, now, everybody, present, file, root, readable, blind, paused, calm, steps }
+        let (now, root, readable) = (at(0), 1, true);
+        let (paused, calm, vanished) = (false, false, false);
+        Life {
+            dice,
+            world,
+            truth,
+            keeper,
+            now,
+            everybody,
+            present,
+            file,
+            root,
+            readable,
+            blind,
+            paused,
+            calm,
+            vanished,
+            steps,
+        }
     }
 
     fn note(&mut self, step: impl FnOnce() -> String) {
@@ -175,7 +194,10 @@ impl Life {
                 self.world.site.get_or_insert(SiteThere { id, whose: Whose::Stranger, suspended: false });
             }
             7..8 => {} // a site carries no mark at first: whose it is nobody could tell
-            8..9 => self.world.database = None,
+            8..9 => {
+                self.vanished = true;
+                self.world.database = None;
+            }
             9..10 => self.world.login = self.world.login.map(|open| !open),
             _ => self.world.database = Some(DatabaseThere { oid: id, whose, retained: self.dice.bool() }),
         }
@@ -308,7 +330,8 @@ impl Life {
     fn serves(&self) -> bool {
         let world = &self.world;
         let site_blocked = world.site.is_some() && !world.has_our_site();
-        let database_blocked = world.database.is_some() && !world.has_our_database();
+        let stranger = world.database.is_some() && !world.has_our_database();
+        let database_blocked = stranger || (self.vanished && world.database.is_none());
         let site = site_blocked || world.site.as_ref().is_some_and(|site| !site.suspended);
         let ready = world.database.as_ref().is_some_and(|there| !there.retained) && world.login == Some(true);
         let runs = world.process_runs || site_blocked || database_blocked;

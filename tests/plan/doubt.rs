@@ -35,6 +35,19 @@ fn a_site_that_carries_our_mark_is_taken_in_after_a_lost_state() {
     assert!(!case.plan().actions.iter().any(|a| a.op == Op::Create), "{:?}", case.actions());
 }
 
+/// B24.
+#[test]
+fn a_database_that_vanished_is_not_put_back_empty() {
+    let mut case = Case::converged();
+    let Reading::Known(catalog) = &mut case.observed.catalog else { panic!("a reading") };
+    catalog.databases.clear();
+    assert!(case.actions().is_empty(), "{:?}", case.actions());
+    assert!(case.lines().iter().any(|l| l.contains("[DatabaseVanished]") && l.contains("restore it")));
+    let name = case.owned.allocation.database.clone().expect("a name");
+    case.desired.adopt.insert(name.to_string());
+    assert!(case.actions().iter().any(|action| action.starts_with("+ Database")), "{:?}", case.actions());
+}
+
 #[test]
 fn a_lost_mark_stops_every_write_to_the_site() {
     let mut case = Case::converged();

@@ -222,6 +222,11 @@ impl Keeper {
         if let Step::StartRun(Purpose::StopProcess | Purpose::DeleteProcess) = action.step {
             mine.details.process = Some(Seen { value: ProcessState::Ending, at: now });
         }
+        if let Step::Drop { .. } | Step::DropRoles(_) = action.step {
+            let of_database =
+                |known: &&mut OwnedResource| matches!(known.kind, ResourceKind::Database | ResourceKind::Role);
+            mine.resources.iter_mut().filter(of_database).for_each(|known| known.mark = MarkState::Pending);
+        }
         self.record = Some(mine.clone());
         let id = fate.happens().then(|| effect(&action.step, world, self.case.policy.drain, now)).flatten();
         if fate == Fate::Done {
