@@ -118,7 +118,8 @@ impl Reconciler {
     pub async fn reconcile(&self, name: &ClientName) -> Stored<(Lane, Next)> {
         let Some(record) = self.store.client(name).await? else { return Ok((Lane::Drift, Next::OnDemand)) };
         let lane = lane_of(&record);
-        Ok((lane, in_lane(lane, self.pass(record)).await?))
+        // On the heap: a pass is the largest future there is, and wrappers would move it about.
+        Ok((lane, in_lane(lane, Box::pin(self.pass(record))).await?))
     }
 
     async fn pass(&self, record: ClientRecord) -> Stored<Next> {
@@ -148,7 +149,7 @@ impl Reconciler {
         if self.is_executed(&record.name, &plan) && record != seen {
             self.records.save(&mut seen, &mut record).await?; // what was seen is durable before anything follows from it
         }
-        let execution = self.execute(&desired, &plan, &mut seen, &mut record);
+        let execution = Box::pin(self.execute(&desired, &plan, &mut seen, &mut record));
         let outcomes = while_it_holds(Arc::new(standing), execution).await;
         if record.reached_generation == generation {
             let is_done = |action: &&Action| outcomes.iter().any(|o| o.result.is_ok() && o.is_of(action));

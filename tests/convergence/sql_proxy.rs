@@ -173,6 +173,11 @@ fn label(text: &str, database: &str) -> String {
     if text.starts_with("SELECT json") || text.starts_with("SELECT '") || text.starts_with("WITH") {
         return "sql CATALOG".to_owned();
     }
+    // A trial is called after the number of its database, which is another one in each life.
+    if let Some((before, _)) = text.split_once("sitewright_trial_") {
+        let verb = before.split_whitespace().next().unwrap_or_default();
+        return format!("sql {verb} TRIAL");
+    }
     let short = [" PASSWORD ", " IS "].iter().fold(text.as_str(), |text, end| text.split(end).next().unwrap_or(text));
     format!("sql {}", short.split_whitespace().take(9).collect::<Vec<_>>().join(" "))
 }

@@ -36,7 +36,7 @@ impl Postgres {
 
     /// What an earlier trial left goes first; a database of that name that is not ours stops the trial.
     async fn drop_trial(&self, scratch: &SqlName, name: &Identifier) -> Answer<()> {
-        let owner = sql::is_own_database(&Literal::new(scratch.as_str()));
+        let owner = sql::is_bare_database(&Literal::new(scratch.as_str()));
         for left in (0..DROPS_MAX).rev() {
             let rows = self.reader.enter().await.run(&owner).await?;
             match rows.into_iter().flatten().flatten().next().as_deref() {

@@ -163,10 +163,13 @@ pub fn create_database(name: &Identifier) -> Statement {
     )
 }
 
-/// `t` or `f`: whether a database is the admin's own; no row where there is none of that name.
-pub fn is_own_database(name: &Literal) -> Statement {
+/// `t` or `f`: whether a database is the admin's own and carries no word of anybody, as every client's does; no row where
+/// there is none of that name.
+pub fn is_bare_database(name: &Literal) -> Statement {
     Statement::read(
-        format!("SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = {name}"),
+        format!(
+            "SELECT pg_get_userbyid(datdba) = current_user AND shobj_description(oid, 'pg_database') IS NULL FROM pg_database WHERE datname = {name}"
+        ),
         "SELECT FROM pg_database",
     )
 }
