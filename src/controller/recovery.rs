@@ -45,13 +45,13 @@ impl Recovery {
 
     /// What everything waits for.
     pub fn sentence(&self) -> String {
+        let taken_back = match self.clients.len() {
+            1 => "1 client was taken back by its marks".to_owned(),
+            count => format!("{count} clients were taken back by their marks"),
+        };
+        let hash = self.hash();
         format!(
-            "the state does not know what it made before ({} taken back by their marks): nothing is made, changed or removed until `sitewright approve {}`",
-            match self.clients.len() {
-                1 => "1 client was".to_owned(),
-                count => format!("{count} clients were"),
-            },
-            self.hash()
+            "the state does not know what it made before ({taken_back}): nothing is made, changed or removed until `sitewright approve {hash}`"
         )
     }
 
