@@ -5,7 +5,10 @@ use std::process::Command;
 
 use sitewright::provider::error::ErrorClass;
 use sitewright::provider::postgres::cluster::Cluster;
-use sitewright::provider::postgres::{Found, Place, Postgres, PostgresSettings, Step, database_steps, login_steps};
+use sitewright::provider::postgres::{
+    Found, Place, Postgres, PostgresSettings, Step, catalog_statement, database_steps, found_statement, login_steps,
+    read_catalog,
+};
 use sitewright::provider::{Databases, DropPermit};
 use sitewright::resource::database::{Database, DatabaseState};
 use sitewright::resource::mark::Mark;
@@ -290,6 +293,22 @@ async fn the_catalog_is_one_statement() {
     server.catalog().await.unwrap();
     let log = std::fs::read_to_string(cluster().await.log()).unwrap();
     assert_eq!(log.lines().filter(|line| line.starts_with("count_me|") && line.contains("statement:")).count(), 2);
+}
+
+/// A statement sees the rows of its snapshot, but privileges as they are: a database dropped in between has none.
+#[tokio::test]
+async fn a_database_that_is_dropped_while_we_look_is_gone_and_no_error() {
+    let (server, vanishing, _) = made("vanishing").await;
+    let (early, late) = (superuser("postgres").await, superuser("postgres").await);
+    early.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await.unwrap();
+    late.batch_execute("DROP DATABASE client_vanishing").await.unwrap();
+    let rows = value(&early, "SELECT count(*) FROM pg_database WHERE datname = 'client_vanishing'").await;
+    assert_eq!(rows.as_deref(), Some("1"), "the snapshot is from before the drop");
+    let seen = read_catalog(&value(&early, catalog_statement().text()).await.unwrap()).unwrap();
+    assert!(seen.database(&vanishing.name).is_none());
+    let found = value(&early, found_statement(&vanishing).text()).await.unwrap();
+    assert!(found.contains(r#""database" : null"#), "{found}");
+    assert!(server.catalog().await.unwrap().database(&vanishing.name).is_none());
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use crate::provider::postgres::sql::Statement;
 use crate::resource::database::{Catalog, DatabaseRow, RoleRow};
 
-/// Sessions are counted once for all databases: a count per row would walk all sessions each time.
+/// Sessions are counted once for all databases: a count per row would walk all sessions each time. A database that was
+/// dropped after the statement's snapshot still has its row, but no privileges (NULL): it is gone.
 const CATALOG: &str = r"
 WITH sessions AS (
     SELECT datid, count(*) AS n FROM pg_stat_activity WHERE usesysid IS NOT NULL GROUP BY datid
@@ -22,7 +23,7 @@ SELECT json_build_object(
             'allow_connections', d.datallowconn,
             'sessions', coalesce(s.n, 0)) ORDER BY d.datname), '[]')
         FROM pg_database d LEFT JOIN sessions s ON s.datid = d.oid
-        WHERE NOT d.datistemplate),
+        WHERE NOT d.datistemplate AND has_database_privilege('public', d.oid, 'CONNECT') IS NOT NULL),
     'roles', (
         SELECT coalesce(json_agg(json_build_object(
             'name', r.rolname,
@@ -37,7 +38,7 @@ SELECT json_build_object(
 )::text";
 
 /// The statement.
-pub(super) fn statement() -> Statement {
+pub fn statement() -> Statement {
     Statement::read(CATALOG.trim().to_owned(), "read the catalog")
 }
 

@@ -61,8 +61,8 @@ pub(super) fn logins(database: &Database) -> Vec<SqlName> {
     names
 }
 
-/// The statement that reads a [`Found`] as one JSON text.
-pub(super) fn look(database: &Database) -> Statement {
+/// The statement that reads a [`Found`] as one JSON text; a database that is dropped meanwhile is none (see `catalog.rs`).
+pub fn look(database: &Database) -> Statement {
     let name = Literal::new(database.name.as_str());
     let roles: Vec<String> = std::iter::once(&database.name)
         .chain(&logins(database))
@@ -79,7 +79,8 @@ pub(super) fn look(database: &Database) -> Statement {
                 'public_connect', has_database_privilege('public', d.oid, 'CONNECT'),
                 'allow_connections', d.datallowconn,
                 'sessions', (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL))
-                FROM pg_database d WHERE d.datname = {name}),
+                FROM pg_database d
+                WHERE d.datname = {name} AND has_database_privilege('public', d.oid, 'CONNECT') IS NOT NULL),
             'roles', (SELECT coalesce(json_agg(json_build_object(
                 'name', r.rolname,
                 'login', r.rolcanlogin,

@@ -22,9 +22,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use address::PostgresSettings;
 pub use backup::prune_backups;
-pub use catalog::read as read_catalog;
+pub use catalog::{read as read_catalog, statement as catalog_statement};
 pub use flow::{Place, Step, database_steps, login_steps};
-pub use found::{Found, FoundDatabase, FoundRole};
+pub use found::{Found, FoundDatabase, FoundRole, look as found_statement};
 pub use sql::{Effect, Identifier, Literal, Statement};
 pub use tls::SslMode;
 
