@@ -18,6 +18,7 @@ use crate::controller::clock::Clock;
 use crate::controller::fleet::{FILES, PAUSE_ALL};
 use crate::controller::known_secrets::KnownSecrets;
 use crate::controller::providers::Providers;
+use crate::controller::recovery::RECOVERY;
 use crate::controller::running::{Controller, DIRECTORY};
 use crate::provider::cloudflare::Cloudflare;
 use crate::provider::github::GitHub;
@@ -229,7 +230,7 @@ pub async fn scratch_copy(store: &dyn Store, settings: &Settings) -> anyhow::Res
     let wanted = settings.instance.as_deref().and_then(|text| crate::resource::name::Instance::parse(text).ok());
     let instance = store.instance(wanted.as_ref()).await?;
     copy.instance(Some(&instance)).await?;
-    let mut keys: BTreeSet<String> = [FILES, PAUSE_ALL, DIRECTORY].map(str::to_owned).into();
+    let mut keys: BTreeSet<String> = [FILES, PAUSE_ALL, DIRECTORY, RECOVERY].map(str::to_owned).into();
     // What is known of servers saves the plan reading every foreign virtual host anew, and a look that is not due.
     keys.extend(settings.providers.ploi_server_id.iter().map(|id| format!("server/{id}")));
     // A look spends from the same budgets as the daemon beside it.

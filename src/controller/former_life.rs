@@ -7,11 +7,11 @@ use jiff::Timestamp;
 
 use crate::controller::databases::DATABASE_PASSWORD;
 use crate::controller::observer::Observer;
-use crate::provider::{Host, SiteRef};
+use crate::controller::providers::Providers;
+use crate::provider::SiteRef;
 use crate::resource::database::DatabaseMark;
-use crate::resource::env_file;
 use crate::resource::mark::{MARK_VARIABLE, Mark};
-use crate::resource::name::{Instance, ServerId, SqlName, Uid};
+use crate::resource::name::{Instance, SqlName, Uid};
 use crate::resource::owned::AdministratorState;
 use crate::resource::reading::Reading;
 use crate::resource::secret::Secret;
@@ -46,10 +46,8 @@ pub fn is_blank(record: &ClientRecord) -> bool {
 pub struct FormerLook<'a> {
     /// Looks.
     pub observer: &'a Observer,
-    /// The host of the client, with the server.
-    pub host: Option<(&'a Host, ServerId)>,
-    /// Whether a database server is configured at all.
-    pub has_databases: bool,
+    /// What is configured.
+    pub providers: &'a Providers,
     /// What specs may leave open.
     pub defaults: &'a Defaults,
     /// Whose marks are ours.
@@ -63,7 +61,7 @@ impl FormerLook<'_> {
     pub async fn at(&self, spec: &ClientSpec) -> Reading<Option<FormerLife>> {
         let mut life = FormerLife::default();
         let mut is_new = false;
-        if self.has_databases
+        if !self.providers.databases.is_empty()
             && spec.spec.database.provider == DatabaseProvider::Postgres
             && let Ok(name) = spec.database_name()
         {
@@ -110,22 +108,18 @@ impl FormerLook<'_> {
 
     /// The environment of the site under the client's domain; nothing where there is no such site.
     async fn environment(&self, spec: &ClientSpec) -> Reading<BTreeMap<String, Secret>> {
-        let (Some((host, server)), Ok(domain)) = (&self.host, spec.domain(self.defaults)) else {
+        let host = self.providers.hosts.get(spec.spec.hosting.provider.name());
+        let (Some(host), Some(server), Ok(domain)) = (host, spec.server(self.defaults), spec.domain(self.defaults))
+        else {
             return Reading::Known(BTreeMap::new());
         };
-        let listing = match self.observer.sites(host, server, self.fresh).await {
+        let listing = match self.observer.sites(host, &server, self.fresh).await {
             Reading::Known(listing) => listing,
             Reading::Unknown { reason } => return Reading::unknown(reason),
         };
         let Some(live) = listing.of(&domain) else { return Reading::Known(BTreeMap::new()) };
-        let site = SiteRef {
-            server: server.clone(),
-            id: live.id.clone(),
-            domain,
-            system_user: live.value.system_user.clone(),
-        };
-        match host.environments.environment(&site).await {
-            Ok(text) => Reading::Known(text.map(|text| env_file::parse(text.expose())).unwrap_or_default()),
+        match host.variables(&SiteRef::of(&server, live)).await {
+            Ok(variables) => Reading::Known(variables),
             Err(error) => Reading::unknown(error.to_string()),
         }
     }

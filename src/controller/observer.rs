@@ -270,12 +270,7 @@ impl Observer {
         observed.builds_elsewhere = Reading::Known(listing.building_beside(&wanted.domain));
         observed.site = Reading::Known(site.clone());
         let Some(live) = site else { return };
-        let reference = SiteRef {
-            server: wanted.server.clone(),
-            id: live.id.clone(),
-            domain: wanted.domain.clone(),
-            system_user: live.value.system_user.clone(),
-        };
+        let reference = SiteRef::of(&wanted.server, &live);
         let ours = owned.resource(ResourceKind::Site, wanted.domain.as_str()).is_some_and(|known| known.id == live.id);
         if !ours {
             observed.environment = self.foreign_environment(host, &reference, owned, desired).await;

@@ -8,13 +8,10 @@ use serde::Serialize;
 use crate::controller::providers::Providers;
 use crate::provider::{Answer, Host, SiteRef};
 use crate::resource::database::{DatabaseMark, PROVIDER};
-use crate::resource::env_file;
 use crate::resource::kind::ResourceKind;
 use crate::resource::mark::{MARK_VARIABLE, Mark};
 use crate::resource::name::{Instance, RemoteId, ServerId, Uid};
-use crate::resource::reading::Live;
 use crate::resource::secret::Secret;
-use crate::resource::site::Site;
 use crate::store::ClientRecord;
 
 /// One marked thing without a client.
@@ -128,7 +125,7 @@ impl<'a> OrphanLook<'a> {
     async fn sites(&self, host: &Host, server: &ServerId) -> Answer<Vec<Orphan>> {
         let mut found = Vec::new();
         for live in host.sites.sites(server).await?.iter().filter(|live| !self.sites.contains(&live.id)) {
-            if let Some(mark) = mark_of(host, server, live).await?.filter(|mark| self.is_orphan(mark)) {
+            if let Some(mark) = mark_of(host, &SiteRef::of(server, live)).await?.filter(|mark| self.is_orphan(mark)) {
                 found.push(Orphan {
                     kind: ResourceKind::Site,
                     provider: host.name.to_owned(),
@@ -143,13 +140,7 @@ impl<'a> OrphanLook<'a> {
     }
 }
 
-async fn mark_of(host: &Host, server: &ServerId, live: &Live<Site>) -> Answer<Option<Mark>> {
-    let site = SiteRef {
-        server: server.clone(),
-        id: live.id.clone(),
-        domain: live.value.domain.clone(),
-        system_user: live.value.system_user.clone(),
-    };
-    let values = host.environments.environment(&site).await?.map(|text| env_file::parse(text.expose()));
-    Ok(values.and_then(|values| values.get(MARK_VARIABLE).map(Secret::expose).and_then(Mark::from_variable)))
+async fn mark_of(host: &Host, site: &SiteRef) -> Answer<Option<Mark>> {
+    let variables = host.variables(site).await?;
+    Ok(variables.get(MARK_VARIABLE).map(Secret::expose).and_then(Mark::from_variable))
 }

@@ -158,8 +158,7 @@ impl Reconciler {
         }
         // What was accepted meanwhile is planned by the next pass.
         record.observed_generation = generation;
-        let is_superseded = outcomes.is_empty() && self.is_executed(&record.name, &plan);
-        if outcomes.is_empty() && !is_superseded && plan.waiting.iter().all(|wait| wait.reason == PREREQUISITES) {
+        if !self.is_executed(&record.name, &plan) && plan.waiting.iter().all(|wait| wait.reason == PREREQUISITES) {
             record.reached_generation = generation;
         }
         self.finish(seen, record, &desired, &plan, &outcomes, told).await

@@ -76,7 +76,8 @@ pub struct Controller {
     /// One scan at a time: an older look at a file must not come after a newer one.
     scanning: tokio::sync::Mutex<()>,
     scanned: Mutex<Option<Scan>>,
-    scans: Mutex<u64>,
+    /// Whether a complete scan of this process was weighed: what earlier ones saw is never completed by the first.
+    weighed: Mutex<bool>,
     files_rest_in: Mutex<Option<Duration>>,
     beats: watch::Sender<u64>,
 }
@@ -131,7 +132,7 @@ impl Controller {
             scan_now: Arc::default(),
             scanning: tokio::sync::Mutex::default(),
             scanned: Mutex::default(),
-            scans: Mutex::default(),
+            weighed: Mutex::default(),
             files_rest_in: Mutex::default(),
             beats: watch::Sender::new(0),
         }
@@ -146,7 +147,6 @@ impl Controller {
         self.tell_limits().await?;
         self.take_up().await?;
         self.scan().await?;
-        self.look_back().await?;
         self.begin_cycle();
         let workers = self.workers(&stop, Next::in_a_daemon);
         let helpers = [
@@ -172,7 +172,6 @@ impl Controller {
         self.tell_limits().await?;
         self.take_up().await?;
         self.scan().await?;
-        self.look_back().await?;
         // A file that was saved a moment ago belongs to this run: nobody scans again for it later.
         loop {
             let rest = self.files_rest_in.lock().take();
@@ -209,7 +208,6 @@ impl Controller {
         self.accounts.restore().await?;
         self.fleet.restore(&*self.store).await?;
         self.scan().await?;
-        self.look_back().await?;
         let all: BTreeSet<ClientName> =
             if names.is_empty() { self.fleet.names() } else { names.iter().cloned().collect() };
         let mut previews = Vec::new();
@@ -375,20 +373,23 @@ impl Controller {
             Err(error) => return self.cannot_scan(format!("the scan broke off: {error}")).await,
         };
         // From here to the end nobody else changes records or evidence.
-        let _turn = self.reconciler.records.turn().await;
+        let turn = self.reconciler.records.turn().await;
         self.tell_directory(None).await?;
         let admission = self.fleet.admit(&scan, &*self.store, self.clock.now()).await?;
-        admission.changed.into_iter().for_each(|name| self.add_urgent(name));
         *self.files_rest_in.lock() = admission.again_in;
         if let Some(wait) = admission.again_in {
             self.scan_in(wait);
         }
-        if !admission.incomplete {
-            self.weigh_absences(&scan, &admission.present).await?;
+        let weighed = match admission.incomplete {
+            true => Ok(()),
+            false => self.weigh_absences(&scan, &admission.present).await,
+        };
+        drop(turn);
+        if self.scanned.lock().replace(scan).is_none() {
+            self.look_back().await?;
         }
-        *self.scanned.lock() = Some(scan);
-        *self.scans.lock() += 1;
-        Ok(())
+        admission.changed.into_iter().for_each(|name| self.add_urgent(name));
+        weighed
     }
 
     fn add_urgent(&self, name: ClientName) {

@@ -203,12 +203,7 @@ impl Servers {
             if memory.foreign_ports.contains_key(&live.id) {
                 continue;
             }
-            let site = SiteRef {
-                server: id.clone(),
-                id: live.id.clone(),
-                domain: live.value.domain.clone(),
-                system_user: live.value.system_user.clone(),
-            };
+            let site = SiteRef::of(id, live);
             let text = virtual_hosts
                 .virtual_host(&site)
                 .await

@@ -14,7 +14,7 @@ pub const ROUNDS_MAX: u32 = 3;
 /// A field that was left in peace for this long is no fight any more.
 pub const PEACE: Duration = Duration::from_secs(24 * 3600);
 
-/// What an action sets, as people would name it; `None`: it sets nothing back (releases, runs, certificates follow others).
+/// What an action sets, as people would name it; nothing where it sets nothing back (releases and runs follow others).
 fn fields(action: &Action) -> Vec<String> {
     if !matches!(action.op, Op::Create | Op::Update | Op::Delete) {
         return Vec::new();
@@ -26,7 +26,7 @@ fn fields(action: &Action) -> Vec<String> {
     }
 }
 
-/// An action that changed what the same spec had made before was a round, if anybody else writes that field.
+/// Notes what was set back: changed again, although the spec that had made it stands as it stood.
 pub fn note(owned: &mut Owned, done: &[&Action], now: Timestamp) {
     owned.fights.retain(|_, fight| later(fight.last, PEACE) > now);
     for field in done.iter().flat_map(|action| fields(action)) {

@@ -55,6 +55,11 @@ pub enum ErrorClass {
     Busy(String),
 }
 
+/// Words of somebody else, on one line and cut.
+pub(in crate::provider) fn one_line(text: &str, chars_max: usize) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(chars_max).collect()
+}
+
 impl ProviderError {
     /// An error of a class.
     pub fn new(provider: &'static str, call: impl Into<String>, class: ErrorClass) -> Self {

@@ -14,13 +14,14 @@ pub mod postgres;
 pub mod tally;
 pub mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::resource::certificate::Certificate;
 use crate::resource::database::{Catalog, Database, DatabaseState};
+use crate::resource::env_file;
 use crate::resource::name::{Commit, HostName, RemoteId, ServerId, SqlName};
 use crate::resource::reading::Live;
 use crate::resource::record::{Record, RecordChange, Zone};
@@ -44,6 +45,18 @@ pub struct SiteRef {
     pub domain: HostName,
     /// The system user that owns its directory.
     pub system_user: String,
+}
+
+impl SiteRef {
+    /// A site as a listing shows it.
+    pub fn of(server: &ServerId, live: &Live<Site>) -> SiteRef {
+        SiteRef {
+            server: server.clone(),
+            id: live.id.clone(),
+            domain: live.value.domain.clone(),
+            system_user: live.value.system_user.clone(),
+        }
+    }
 }
 
 /// A new site.
@@ -183,6 +196,14 @@ pub struct Host {
     pub certificates: Option<Arc<dyn Certificates>>,
     /// Scripts.
     pub scripts: Option<Arc<dyn Scripts>>,
+}
+
+impl Host {
+    /// A site's environment by variables; empty where there is none.
+    pub async fn variables(&self, site: &SiteRef) -> Answer<BTreeMap<String, Secret>> {
+        let text = self.environments.environment(site).await?;
+        Ok(text.map(|text| env_file::parse(text.expose())).unwrap_or_default())
+    }
 }
 
 /// Outcome of one record change within a batch, in the order of the changes.

@@ -130,6 +130,18 @@ pub enum Purpose {
     CheckServer,
 }
 
+impl Purpose {
+    /// Each of them.
+    pub const ALL: [Purpose; 6] = [
+        Purpose::ClearPlaceholder,
+        Purpose::ReloadWebServer,
+        Purpose::StartProcess,
+        Purpose::StopProcess,
+        Purpose::DeleteProcess,
+        Purpose::CheckServer,
+    ];
+}
+
 /// The state of a script run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunState {

@@ -95,6 +95,11 @@ async fn at_rest_nothing_is_reserved_and_nothing_is_written() {
     let bench = Bench::new();
     let rest = async {
         bench.call(Duration::from_secs(1), Instant::now() + A_WHILE).await;
+        let left = bench.left().await;
+        assert!(
+            (LIMIT - 10 - LIMIT / 10..=LIMIT - 10).contains(&left),
+            "ten calls left, and at most a reservation: {left}"
+        );
         sleep(WINDOW * 3).await;
         let first = bench.standing().await;
         assert_eq!(first.budget.reserved, 0);

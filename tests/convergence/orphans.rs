@@ -40,6 +40,9 @@ async fn what_a_lost_state_left_behind_is_listed_and_stands() {
     );
     let status = rig.status().await;
     assert_eq!(status["recovery"]["clients"], serde_json::json!(["orphan-kept"]), "{status:#}");
+    let (plan, _) = rig.json(&["plan", "-o", "json"]).await;
+    let held = plan["clients"][0]["waiting"].to_string();
+    assert!(plan["clients"][0]["actions"] == serde_json::json!([]) && held.contains("RecoveryMode"), "{plan:#}");
     let hash = status["recovery"]["hash"].as_str().expect("a hash").to_owned();
     assert!(rig.run(&["approve", &hash]).await.status.success());
     assert!(rig.once().await, "the state is trusted again");

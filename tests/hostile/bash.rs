@@ -125,15 +125,6 @@ fn deploy_scripts() {
     });
 }
 
-const PURPOSES: [Purpose; 6] = [
-    Purpose::ClearPlaceholder,
-    Purpose::ReloadWebServer,
-    Purpose::StartProcess,
-    Purpose::StopProcess,
-    Purpose::DeleteProcess,
-    Purpose::CheckServer,
-];
-
 fn run(purpose: Purpose, [process, domain, user]: [String; 3]) -> ScriptRun {
     let (server, id) = (ServerId::trusted("1"), RemoteId::trusted("2"));
     ScriptRun { purpose, process, site: SiteRef { server, id, domain: HostName::trusted(domain), system_user: user } }
@@ -148,8 +139,8 @@ fn one_off(dice: &mut Rng) -> Option<(String, usize, [String; 3])> {
         (false, 0) => values::nearly(good, dice),
         _ => good.to_owned(),
     });
-    let purpose = dice.usize(0..PURPOSES.len());
-    let script = script(&run(PURPOSES[purpose], values.clone())).ok()?;
+    let purpose = dice.usize(0..Purpose::ALL.len());
+    let script = script(&run(Purpose::ALL[purpose], values.clone())).ok()?;
     Some((script.content, purpose, values))
 }
 
@@ -157,7 +148,7 @@ fn one_off(dice: &mut Rng) -> Option<(String, usize, [String; 3])> {
 fn one_off_scripts() {
     let mut shapes = Shapes::new();
     let good = ["shop", "shop.example", "ploi"].map(str::to_owned);
-    let harmless = PURPOSES.map(|purpose| shapes.of(&script(&run(purpose, good.clone())).unwrap().content));
+    let harmless = Purpose::ALL.map(|purpose| shapes.of(&script(&run(purpose, good.clone())).unwrap().content));
     renderings("one_off_scripts", 20, |dice| {
         let Some((script, purpose, values)) = one_off(dice) else { return false };
         assert!(shapes.of(&script) == harmless[purpose], "the tree changed: {values:?}");

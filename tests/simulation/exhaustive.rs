@@ -123,7 +123,7 @@ fn a_life_that_is_cut_off_every_few_steps_still_comes_to_its_end() {
 
 /// A15.
 #[test]
-#[ignore = "minutes long: run by name"]
+#[ignore = "53,000 lives: cargo test --profile simulation --test simulation -- --ignored every_pair"]
 fn every_pair_of_crash_points_of_a_life() {
     let count = steps(Weather::Clean);
     let pairs = (0..count).flat_map(|one| (one + 1..count + BEYOND).map(move |other| vec![after(one), after(other)]));

@@ -1,15 +1,12 @@
 //! Somebody else writes the same field: it is set back a few times, then left to a person, by name.
 
-use std::time::Duration;
-
 use futures::FutureExt as _;
 use sitewright::plan::fights::ROUNDS_MAX;
 use sitewright::resource::name::ClientName;
 use sitewright::status::{ConditionType, Truth};
 use sitewright::store::{Ask, Store as _};
 
-use crate::fate::{Course, Fate};
-use crate::life::{PATIENCE, spec};
+use crate::life::{PATIENCE, quiet_world, spec};
 use crate::many::in_virtual_time;
 use crate::world::{RESYNC, Sim, ZONE};
 
@@ -27,9 +24,7 @@ fn stalled(record: &sitewright::store::ClientRecord) -> Option<(String, String)>
 #[test]
 fn a_field_that_somebody_else_keeps_writing_is_left_to_a_person_by_name() {
     in_virtual_time(async {
-        let fate = Fate::new(Course::Told { crashes: Vec::new(), lost: false }, Duration::ZERO, 0);
-        let mut sim = Sim::new(fate, None).await;
-        sim.people_the_world();
+        let mut sim = quiet_world(None).await;
         sim.specs.write("shop.yaml", &spec("shop", "www", "one"));
         sim.start();
         sim.until_ready("shop", 0).await.unwrap();

@@ -6,6 +6,8 @@ use serde_json::Value;
 use sitewright::provider::ploi::sim::SERVER_ID;
 use sitewright::store::{ClientRecord, Event, Store as _};
 
+use crate::fate::{Course, Fate};
+use crate::planted::Planted;
 use crate::world::{RESYNC, Sim, ZONE};
 
 /// The longest a phase may take in the simulated world: thirty minutes after the last fault (reliability.md L1) over the
@@ -30,6 +32,14 @@ fn is_ready(record: &ClientRecord, generation: u64) -> bool {
         && record.observed_generation == record.generation
         && record.status.is_ready()
         && record.owned.releases.in_flight.is_none()
+}
+
+/// A peopled world in which nothing goes wrong by itself.
+pub async fn quiet_world(planted: Option<&'static Planted>) -> Sim {
+    let fate = Fate::new(Course::Told { crashes: Vec::new(), lost: false }, Duration::ZERO, 0);
+    let sim = Sim::new(fate, planted).await;
+    sim.people_the_world();
+    sim
 }
 
 impl Sim {

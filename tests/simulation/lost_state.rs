@@ -8,16 +8,9 @@ use sitewright::controller::recovery::Recovery;
 use sitewright::store::memory::MemoryStore;
 use sitewright::store::{Ask, Store, Stored};
 
-use crate::fate::{Course, Fate};
-use crate::life::spec;
+use crate::life::{quiet_world, spec};
 use crate::many::in_virtual_time;
 use crate::world::{RESYNC, Sim, ZONE};
-
-async fn quiet_world() -> Sim {
-    let sim = Sim::new(Fate::new(Course::Told { crashes: Vec::new(), lost: false }, Duration::ZERO, 0), None).await;
-    sim.people_the_world();
-    sim
-}
 
 /// Clients and their ports, as a backup holds them; documents are younger than any backup.
 async fn copy_of(disk: &MemoryStore) -> Stored<MemoryStore> {
@@ -56,7 +49,7 @@ fn made_or_gone(sim: &Sim) -> Vec<String> {
 #[test]
 fn a_lost_state_is_rebuilt_from_the_marks_and_costs_one_deploy_a_client() {
     in_virtual_time(async {
-        let mut sim = quiet_world().await;
+        let mut sim = quiet_world(None).await;
         for client in ["shop", "blog"] {
             sim.specs.write(&format!("{client}.yaml"), &spec(client, "www", "one"));
         }
@@ -100,10 +93,33 @@ fn a_lost_state_is_rebuilt_from_the_marks_and_costs_one_deploy_a_client() {
     });
 }
 
+/// A process that begins beside a file that nobody can read has seen nothing yet: its first complete scan is its first.
+#[test]
+fn evidence_of_an_earlier_process_is_not_completed_by_the_first_complete_scan() {
+    in_virtual_time(async {
+        let mut sim = quiet_world(None).await;
+        sim.specs.write("shop.yaml", &spec("shop", "www", "one"));
+        sim.start();
+        sim.until_ready("shop", 0).await.unwrap();
+        sim.specs.remove("shop.yaml");
+        sim.pass(Duration::from_secs(30)).await;
+        sim.stop();
+        sim.pass(Duration::from_secs(600)).await;
+        sim.specs.write("garbage.yaml", "{{{");
+        sim.start();
+        sim.pass(Duration::from_secs(60)).await;
+        sim.specs.remove("garbage.yaml");
+        sim.pass(Duration::from_secs(10)).await;
+        let goes = async |sim: &Sim| sim.record("shop").await.is_some_and(|record| record.owned.removal.is_some());
+        assert!(!goes(&sim).await, "one complete scan is no evidence");
+        assert!(sim.until(Duration::from_secs(120), goes).await, "the next one is");
+    });
+}
+
 #[test]
 fn an_older_copy_of_the_state_brings_nobody_back_and_takes_nobody_away() {
     in_virtual_time(async {
-        let mut sim = quiet_world().await;
+        let mut sim = quiet_world(None).await;
         sim.specs.write("shop.yaml", &spec("shop", "www", "one"));
         sim.specs.write("cafe.yaml", &spec("cafe", "www", "one"));
         sim.start();
@@ -131,7 +147,7 @@ fn an_older_copy_of_the_state_brings_nobody_back_and_takes_nobody_away() {
         assert_eq!(writes(&sim), Vec::<String>::new());
         *sim.specs.problem.lock() = None;
         sim.pass(RESYNC * 2).await;
-        assert_eq!(made_or_gone(&sim), Vec::<String>::new(), "blog is more than the copy knows");
+        assert_eq!(writes(&sim), Vec::<String>::new(), "blog is more than the copy knows: nothing is written");
         let held = recovery(&sim).await.expect("the state is in doubt");
         approve(&sim, held.hash());
         sim.until_told("blog", &spec("blog", "www", "one")).await.unwrap();

@@ -1,15 +1,12 @@
 //! A pass that panics takes nobody else with it, and is made again.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use sitewright::store::ClientRecord;
 
-use crate::fate::{Course, Fate};
-use crate::life::spec;
+use crate::life::{quiet_world, spec};
 use crate::many::in_virtual_time;
 use crate::planted::{Bug, Planted};
-use crate::world::Sim;
 
 /// More than there are workers: each of them dies once, were it not for the catch.
 const PANICS: u32 = 12;
@@ -28,9 +25,7 @@ static PLANTED: Planted = Planted { name: "a-pass-panics", bug: Bug::Memory(pani
 #[test]
 fn a_pass_that_panics_stops_nobody_else_and_is_made_again() {
     in_virtual_time(async {
-        let fate = Fate::new(Course::Told { crashes: Vec::new(), lost: false }, Duration::ZERO, 0);
-        let mut sim = Sim::new(fate, Some(&PLANTED)).await;
-        sim.people_the_world();
+        let mut sim = quiet_world(Some(&PLANTED)).await;
         sim.specs.write("shop.yaml", &spec("shop", "www", "one"));
         sim.specs.write("blog.yaml", &spec("blog", "www", "one"));
         sim.start();

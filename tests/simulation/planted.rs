@@ -222,7 +222,10 @@ const BUGS: &[Planted] = &[
 ];
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "minutes long without optimisation")]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "minutes long without optimisation: cargo test --profile simulation --test simulation every_planted"
+)]
 fn every_planted_bug_is_caught() {
     let named = std::env::var("SITEWRIGHT_PLANTED").ok();
     let bugs: Vec<&'static Planted> =

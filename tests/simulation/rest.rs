@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use sitewright::provider::world::faults::{Effect, Rule};
 
-use crate::fate::{Course, Fate};
-use crate::life::spec;
+use crate::life::{quiet_world, spec};
 use crate::many::in_virtual_time;
-use crate::world::Sim;
 
 /// The grace of this life; its spec asks for a look at the site every hour.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -17,10 +15,8 @@ const CALLS_MAX: usize = 1_000;
 #[test]
 fn a_client_in_its_grace_is_left_alone() {
     in_virtual_time(async {
-        let fate = Fate::new(Course::Told { crashes: Vec::new(), lost: false }, Duration::ZERO, 0);
-        let mut sim = Sim::new(fate, None).await;
+        let mut sim = quiet_world(None).await;
         sim.set_grace(GRACE);
-        sim.people_the_world();
         sim.specs.write("shop.yaml", &spec("shop", "www", "one"));
         sim.start();
         sim.until_ready("shop", 0).await.unwrap();
@@ -43,9 +39,7 @@ const MAINTENANCE: Duration = Duration::from_secs(6 * 3600);
 #[test]
 fn a_host_that_is_closed_for_hours_is_asked_now_and_then_and_nothing_is_made_anew() {
     in_virtual_time(async {
-        let fate = Fate::new(Course::Told { crashes: Vec::new(), lost: false }, Duration::ZERO, 0);
-        let mut sim = Sim::new(fate, None).await;
-        sim.people_the_world();
+        let mut sim = quiet_world(None).await;
         sim.specs.write("shop.yaml", &spec("shop", "www", "one"));
         sim.start();
         sim.until_ready("shop", 0).await.unwrap();

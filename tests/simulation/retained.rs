@@ -1,11 +1,8 @@
 //! A database that is to stay outlives its client, with its login closed, and is taken up again when the client returns.
 
-use std::time::Duration;
-
 use sitewright::provider::ploi::sim::SERVER_ID;
 
-use crate::fate::{Course, Fate};
-use crate::life::{PATIENCE, spec};
+use crate::life::{PATIENCE, quiet_world, spec};
 use crate::many::in_virtual_time;
 use crate::planted::Planted;
 use crate::world::{Sim, ZONE};
@@ -15,9 +12,7 @@ fn keeping(note: &str) -> String {
 }
 
 async fn live(planted: Option<&'static Planted>) -> Result<(), String> {
-    let fate = Fate::new(Course::Told { crashes: Vec::new(), lost: false }, Duration::ZERO, 0);
-    let mut sim = Sim::new(fate, planted).await;
-    sim.people_the_world();
+    let mut sim = quiet_world(planted).await;
     sim.specs.write("shop.yaml", &keeping("one"));
     sim.start();
     sim.until_told("shop", &keeping("one")).await?;

@@ -23,11 +23,9 @@ impl Reconciler {
     /// goes on where that life was, and the state is not trusted until a person says so. `None`: it cannot be seen now.
     pub(in crate::controller) async fn look_back(&self, mut record: ClientRecord) -> Stored<Option<ClientRecord>> {
         let Some(spec) = self.fleet.spec(&record.name).filter(|_| is_blank(&record)) else { return Ok(Some(record)) };
-        let server = spec.server(&self.wishes.options().defaults);
         let look = FormerLook {
             observer: &self.observer,
-            host: self.providers.hosts.get(spec.spec.hosting.provider.name()).zip(server),
-            has_databases: !self.providers.databases.is_empty(),
+            providers: &self.providers,
             defaults: &self.wishes.options().defaults,
             instance: &record.owned.mark.instance,
             fresh: self.fresh(&record),

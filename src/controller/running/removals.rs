@@ -27,7 +27,7 @@ impl Controller {
             .collect();
         let mut absences = Absences::load(&*self.store).await?;
         let known = absences.clone();
-        let first = *self.scans.lock() == 0;
+        let first = !std::mem::replace(&mut *self.weighed.lock(), true);
         let gone = absences.weigh(
             &Presence { accepted: &accepted, present, root: scan.root, first, now: self.clock.now() },
             &self.options.absence,

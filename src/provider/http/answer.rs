@@ -6,7 +6,7 @@ use bytes::Bytes;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde::de::DeserializeOwned;
 
-use crate::provider::error::ErrorClass;
+use crate::provider::error::{ErrorClass, one_line};
 use crate::provider::http::budget::Budget;
 
 /// Longest message of a provider that is shown to people.
@@ -41,7 +41,7 @@ impl HttpAnswer {
         let value = value.and_then(|v| reader.end().map(|()| v).map_err(|e| ("end".to_owned(), e.line())));
         value.map_err(|(path, line)| {
             // Members that we do not know are called whatever the answer calls them.
-            let (code, path) = (self.status.as_u16(), one_line(&path));
+            let (code, path) = (self.status.as_u16(), one_line(&path, MESSAGE_CHARS_MAX));
             unclear(method, format!("{code} with a body of another shape at `{path}`, line {line}"))
         })
     }
@@ -119,12 +119,7 @@ fn spoken(status: StatusCode, body: &Bytes) -> String {
         .or_else(first_error)
         .or_else(|| value.get("message").and_then(text))
         .unwrap_or_else(|| "no reason given".into());
-    format!("{}: {}", status.as_u16(), one_line(&sentence).trim())
-}
-
-/// Words of somebody else, cut and on one line.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect()
+    format!("{}: {}", status.as_u16(), one_line(&sentence, MESSAGE_CHARS_MAX).trim())
 }
 
 /// Whether an answer is about too many calls: 429, or the 403 of a host that says the same with headers (GitHub).

@@ -144,15 +144,6 @@ mod tests {
     use std::path::Path;
     use std::process::Command;
 
-    const ALL: [Purpose; 6] = [
-        Purpose::ClearPlaceholder,
-        Purpose::ReloadWebServer,
-        Purpose::StartProcess,
-        Purpose::StopProcess,
-        Purpose::DeleteProcess,
-        Purpose::CheckServer,
-    ];
-
     fn run(purpose: Purpose, process: &str, user: &str) -> ScriptRun {
         let site = SiteRef {
             server: ServerId::trusted("1"),
@@ -180,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_script_fits_and_is_a_shell_program() {
-        for purpose in ALL {
+        for purpose in Purpose::ALL {
             let script = script(&run(purpose, "shop", "ploi")).unwrap();
             for shell in ["bash", "dash"] {
                 let parsed = Command::new(shell).args(["-n", "-c", &script.content]).status().unwrap();

@@ -10,6 +10,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use crate::provider::error::one_line;
 use crate::resource::certificate::{Certificate, CertificateStatus};
 use crate::resource::name::{HostName, RemoteId, RepositorySlug, ServerId};
 use crate::resource::reading::Live;
@@ -56,12 +57,7 @@ pub fn words(body: &[u8]) -> String {
         .map(flat)
         .find(|text| !text.is_empty())
         .unwrap_or_else(|| "no reason given".to_owned());
-    one_line(&text)
-}
-
-/// Cut and on one line.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_CHARS_MAX).collect()
+    one_line(&text, WORDS_CHARS_MAX)
 }
 
 /// Every text within a value, `field: text` for members, joined.
@@ -83,7 +79,7 @@ fn flat(value: &Value) -> String {
 /// The `error` that a 2xx may hold (contracts/ploi.md 3), cut and on one line.
 pub fn error_inside(value: &Value) -> Option<String> {
     let text = flat(value.get("error")?);
-    (!text.is_empty()).then(|| one_line(&text))
+    (!text.is_empty()).then(|| one_line(&text, WORDS_CHARS_MAX))
 }
 
 /// Whether a 422 says that the root domain is taken, wherever it says so (contracts/ploi.md 3).
