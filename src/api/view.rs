@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::controller::accounts::{self, ASKED, Asked, Standing};
@@ -59,7 +60,7 @@ impl Lens {
 }
 
 /// Everything `status` shows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Overview {
     /// Every client that is there or on its way out, by name.
     pub clients: Vec<ClientView>,
@@ -78,7 +79,7 @@ pub struct Overview {
 }
 
 /// One client.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientView {
     /// Its name.
@@ -116,7 +117,7 @@ pub struct ClientView {
 }
 
 /// One resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ResourceView {
     /// Its kind.
     pub kind: ResourceKind,
@@ -129,7 +130,7 @@ pub struct ResourceView {
 }
 
 /// The newest deploy of a client.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentView {
     /// Number in the client's history.
@@ -153,7 +154,7 @@ pub struct DeploymentView {
 }
 
 /// How far a deploy is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum DeploymentState {
     Running,
@@ -162,7 +163,7 @@ pub enum DeploymentState {
 }
 
 /// How an account stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderView {
     /// `ploi`, `cloudflare`, …
@@ -195,7 +196,7 @@ impl ProviderView {
 }
 
 /// What a cycle asked of the providers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CallsView {
     /// When the cycle began.
     pub since: Timestamp,
@@ -205,7 +206,7 @@ pub struct CallsView {
 }
 
 /// A state that is not trusted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RecoveryView {
     /// Since when.
     pub since: Timestamp,
@@ -233,6 +234,11 @@ pub async fn overview(store: &dyn Store, lens: &Lens) -> Stored<Overview> {
     let lens = lens.as_the_daemon(store).await?;
     let records = store.clients().await?;
     let clients = records.iter().filter(|record| !is_gone(record)).map(|record| client(record, &lens)).collect();
+    around(store, clients).await
+}
+
+/// Some clients, and what concerns all.
+pub async fn around(store: &dyn Store, clients: Vec<ClientView>) -> Stored<Overview> {
     let asked: Option<Asked> = document(store, ASKED).await?;
     Ok(Overview {
         clients,

@@ -97,6 +97,11 @@ pub fn list(raw: &str) -> Read<Vec<String>> {
     Ok(raw.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect())
 }
 
+/// Each `host` or `host:port`, with commas between them, in lower case.
+pub fn hosts(raw: &str) -> Read<Vec<String>> {
+    list(raw)?.iter().map(|entry| address(entry).map(|host| host.to_ascii_lowercase())).collect()
+}
+
 /// Names of variables with commas between them, each with `!` where sites must have it.
 pub fn shared(raw: &str) -> Read<Vec<String>> {
     let names = list(raw)?;

@@ -2,7 +2,7 @@
 
 mod removals;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ pub struct Controller {
     /// Whether a complete scan of this process was weighed: what earlier ones saw is never completed by the first.
     weighed: Mutex<bool>,
     files_rest_in: Mutex<Option<Duration>>,
-    beats: watch::Sender<u64>,
+    beats: watch::Sender<Option<Instant>>,
 }
 
 impl Controller {
@@ -134,7 +134,7 @@ impl Controller {
             scanned: Mutex::default(),
             weighed: Mutex::default(),
             files_rest_in: Mutex::default(),
-            beats: watch::Sender::new(0),
+            beats: watch::Sender::new(None),
         }
     }
 
@@ -219,14 +219,21 @@ impl Controller {
         Ok(previews)
     }
 
+    /// The same rules and providers over another state: a look beside the loop, whose notes go to that state alone. The
+    /// calls come out of the same budgets, which stay this loop's to keep.
+    pub fn over(&self, store: Arc<dyn Store>) -> Controller {
+        let providers = Providers { budgets: BTreeMap::new(), ..self.reconciler.providers.clone() };
+        Controller::new(self.options.clone(), providers, store, self.reconciler.digests.clone(), self.clock)
+    }
+
     /// What this cycle has asked of the providers so far; all of a single run is one cycle.
     pub fn asked(&self) -> Asked {
         self.accounts.asked()
     }
 
-    /// Counts the loop's turns, each with a good answer from the state; the first follows the first scan. Who supervises
+    /// When the loop last turned, with a good answer from the state; the first time follows the first scan. Who supervises
     /// this process listens here.
-    pub fn beats(&self) -> watch::Receiver<u64> {
+    pub fn beats(&self) -> watch::Receiver<Option<Instant>> {
         self.beats.subscribe()
     }
 
@@ -322,7 +329,7 @@ impl Controller {
     async fn serve_requests(self: Arc<Self>) {
         loop {
             match self.take_requests().await {
-                Ok(()) => self.beats.send_modify(|beats| *beats += 1),
+                Ok(()) => drop(self.beats.send_replace(Some(Instant::now()))),
                 Err(error) => {
                     tracing::error!(%error, "requests cannot be read");
                     sleep(STATE_RETRY).await;

@@ -67,7 +67,7 @@ pub struct Action {
 }
 
 /// The verb of an action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Op {
@@ -82,7 +82,7 @@ pub enum Op {
 }
 
 /// One member that changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct FieldChange {
     /// `content`, `env.SMTP_HOST`, `branch`.
     pub path: String,
