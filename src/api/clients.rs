@@ -25,7 +25,7 @@ use crate::store::{ClientRecord, Event, EventKind};
 /// Entries of a page where nobody says how many.
 const PAGE_DEFAULT: usize = 100;
 /// The longest page.
-const PAGE_MAX: usize = 500;
+pub const PAGE_MAX: usize = 500;
 /// Plans that are made at once: each reads every spec file and spends calls of the accounts.
 pub const PLANS_AT_ONCE: usize = 2;
 /// The longest that a plan may take; a provider's limit may hold its calls up.
@@ -94,6 +94,8 @@ pub struct EventView {
     pub reason: String,
     /// One sentence.
     pub message: String,
+    /// The pass that told it: the same id stands in its log records.
+    pub reconcile: Option<String>,
 }
 
 /// A page of events, oldest first.
@@ -114,6 +116,7 @@ impl From<Event> for EventView {
             kind: event.kind,
             reason: event.reason,
             message: event.message,
+            reconcile: event.reconcile,
         }
     }
 }
@@ -150,7 +153,11 @@ impl Filter {
     }
 }
 
-fn page(limit: Option<usize>) -> Result<usize, Problem> {
+/// How long a page is to be.
+///
+/// # Errors
+/// It is empty, or longer than 500.
+pub fn page(limit: Option<usize>) -> Result<usize, Problem> {
     let limit = limit.unwrap_or(PAGE_DEFAULT);
     let fits = (1..=PAGE_MAX).contains(&limit);
     if fits { Ok(limit) } else { Err(unfit(format!("limit: 1 to {PAGE_MAX} is expected"))) }

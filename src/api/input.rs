@@ -106,6 +106,10 @@ async fn bytes(request: Request) -> Result<Vec<u8>, Problem> {
 
 /// Text that is no JSON is a bad request; JSON of another shape cannot be processed. Both name the place.
 fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        // A list would be read as the members in their order.
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "an object is expected as the body, not a list"));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
         let detail = format!("the body cannot be used: {error}; /openapi.json says what is expected");

@@ -10,6 +10,7 @@
 
 pub mod clients;
 pub mod deletions;
+pub mod deployments;
 pub mod document;
 pub mod gate;
 pub mod health;

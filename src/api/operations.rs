@@ -7,7 +7,8 @@ use schemars::{JsonSchema, Schema};
 
 use crate::api::plan::PlanDocument;
 use crate::api::view::ClientView;
-use crate::api::{Api, clients, deletions, document, health, pages, provisioning, requests, stream};
+use crate::api::{Api, clients, deletions, deployments, document, health, pages, provisioning, requests, stream};
+use crate::store::history::Deployment;
 
 /// The shape of a part of a request or an answer.
 pub type Shape = fn(&mut SchemaGenerator) -> Schema;
@@ -190,6 +191,18 @@ fn reading() -> Vec<Operation> {
         .query::<clients::EventsQuery>()
         .gives::<clients::EventPage>(),
         Operation::read(
+            "/api/v1/clients/{name}/deployments",
+            "listDeployments",
+            "Its deploys, the newest first",
+            get(deployments::list),
+        )
+        .query::<deployments::DeploymentsQuery>()
+        .gives::<deployments::DeploymentPage>(),
+        Operation::read("/api/v1/deployments/{id}", "getDeployment", "One deploy", get(deployments::one))
+            .gives::<Deployment>(),
+        Operation::read("/api/v1/deployments/{id}/logs", "deploymentLogs", "What it printed", get(deployments::logs))
+            .gives::<deployments::DeploymentLog>(),
+        Operation::read(
             "/api/v1/deletions",
             "deletions",
             "What waits to be removed, what is held, what was kept",
@@ -226,6 +239,13 @@ fn asking() -> Vec<Operation> {
             "One more deploy",
             post(requests::deploy),
         ),
+        Operation::ask::<requests::RollbackBody>(
+            "/api/v1/clients/{name}/rollback",
+            "rollbackClient",
+            "An earlier release once more, until the spec's source changes",
+            post(requests::rollback),
+        )
+        .fails(&[409]),
         Operation::ask::<requests::PauseBody>(
             "/api/v1/clients/{name}/pause",
             "pauseClient",

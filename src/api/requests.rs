@@ -14,6 +14,7 @@ use crate::api::input::{Body, Name, Number, unknown_number};
 use crate::api::problem::Problem;
 use crate::controller::absence::Absences;
 use crate::controller::recovery::Recovery;
+use crate::controller::requests::served_before;
 use crate::resource::name::ClientName;
 use crate::store::{Ask, Event, EventKind, Request};
 
@@ -24,6 +25,19 @@ const REASON_CHARS_MAX: usize = 500;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
+
+/// A way back.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackBody {
+    /// The release's number in the client's history; without it the one that served before.
+    to: Option<u64>,
+    /// Why, for whoever finds it rolled back.
+    #[schemars(length(min = 1, max = REASON_CHARS_MAX))]
+    reason: String,
+    /// When the branch counts again by itself.
+    until: Option<Timestamp>,
+}
 
 /// A pause.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -60,6 +74,7 @@ pub struct ApproveBody {
 pub enum Operation {
     Reconcile,
     Deploy,
+    Rollback,
     Pause,
     Resume,
     Forget,
@@ -101,6 +116,7 @@ impl From<Request> for RequestView {
         let (operation, client) = match ask {
             Ask::Reconcile(name) => (Operation::Reconcile, Some(name)),
             Ask::Deploy(name) => (Operation::Deploy, Some(name)),
+            Ask::Rollback { client, .. } => (Operation::Rollback, Some(client)),
             Ask::Pause { client, .. } => (Operation::Pause, client),
             Ask::Resume(client) => (Operation::Resume, client),
             Ask::Forget(name) => (Operation::Forget, Some(name)),
@@ -149,16 +165,31 @@ pub async fn deploy(State(api): State<Api>, Name(name): Name, _: Body<Nothing>) 
     accept(&api, Ask::Deploy(name)).await
 }
 
+/// An earlier release once more, until the spec's source changes.
+pub async fn rollback(
+    State(api): State<Api>,
+    Name(name): Name,
+    Body(body): Body<RollbackBody>,
+) -> Result<Accepted, Problem> {
+    let (reason, until) = (reason(&body.reason)?, ahead(body.until)?);
+    let record = record(&api, &name).await?;
+    let to = match body.to {
+        Some(number) => number,
+        None => {
+            let earlier = served_before(&*api.store, &record).await?;
+            earlier.map_err(|sentence| Problem::new(StatusCode::CONFLICT, sentence))?
+        }
+    };
+    accept(&api, Ask::Rollback { client: name, to, reason, until }).await
+}
+
 /// Nothing is written for a client until it is resumed.
 pub async fn pause(State(api): State<Api>, Name(name): Name, Body(body): Body<PauseBody>) -> Result<Accepted, Problem> {
-    let reason = reason(&body.reason)?;
-    if body.until.is_some_and(|until| until <= Timestamp::now()) {
-        return Err(unusable("until: that moment is over; name one in the future"));
-    }
+    let (reason, end) = (reason(&body.reason)?, ahead(body.until)?);
     record(&api, &name).await?;
-    let until = body.until.map(|at| format!(" until {at:.0}")).unwrap_or_default();
+    let until = end.map(|at| format!(" until {at:.0}")).unwrap_or_default();
     let message = format!("a person paused it{until}: {reason}");
-    let ask = Ask::Pause { client: Some(name.clone()), reason, until: body.until };
+    let ask = Ask::Pause { client: Some(name.clone()), reason, until: end };
     let accepted = accept(&api, ask).await?;
     note(&api, name, "Paused", message).await?;
     Ok(accepted)
@@ -199,6 +230,14 @@ pub fn unusable(why: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why)
 }
 
+/// A moment in the future.
+fn ahead(until: Option<Timestamp>) -> Result<Option<Timestamp>, Problem> {
+    match until {
+        Some(until) if until <= Timestamp::now() => Err(unusable("until: that moment is over; name one in the future")),
+        until => Ok(until),
+    }
+}
+
 /// A person's words on one line.
 fn reason(text: &str) -> Result<String, Problem> {
     let words: Vec<&str> =
@@ -214,6 +253,6 @@ fn reason(text: &str) -> Result<String, Problem> {
 /// Who paused what and why is history.
 async fn note(api: &Api, client: ClientName, reason: &str, message: String) -> Result<(), Problem> {
     let (at, kind, reason) = (Timestamp::now(), EventKind::Normal, reason.to_owned());
-    api.store.append_event(&Event { id: 0, at, client: Some(client), kind, reason, message }).await?;
+    api.store.append_event(&Event { id: 0, at, client: Some(client), kind, reason, message, reconcile: None }).await?;
     Ok(())
 }

@@ -23,6 +23,7 @@ use crate::spec::parse::parse;
 use crate::spec::placement::Issuer;
 use crate::spec::validate::Rules;
 use crate::status::{Condition, ConditionType, Phase, Truth};
+use crate::store::history::DeploymentState;
 use crate::store::{ClientRecord, Pause, Store, Stored};
 
 /// What a view needs from the settings to read a record.
@@ -151,15 +152,6 @@ pub struct DeploymentView {
     pub reason: Option<String>,
     /// The end of the log of a failed one.
     pub log: Option<String>,
-}
-
-/// How far a deploy is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[allow(missing_docs)]
-pub enum DeploymentState {
-    Running,
-    Succeeded,
-    Failed,
 }
 
 /// How an account stands.

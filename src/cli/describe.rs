@@ -6,7 +6,7 @@ use comfy_table::Cell;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::api::view::{self, ClientView, DeploymentState, DeploymentView};
+use crate::api::view::{self, ClientView, DeploymentView};
 use crate::app::Access;
 use crate::cli::events;
 use crate::cli::session::{self, Session};
@@ -14,6 +14,7 @@ use crate::cli::terminal::{self, BOLD, Format, RED, paint};
 use crate::cli::{Exit, when};
 use crate::controller::fleet::FileProblem;
 use crate::store::Event;
+use crate::store::history::DeploymentState;
 
 /// Events that are shown.
 const EVENTS_SHOWN: usize = 10;
@@ -143,6 +144,7 @@ fn deployment_text(deployment: &DeploymentView, now: Timestamp, out: &mut String
         DeploymentState::Running => "is under way",
         DeploymentState::Succeeded => "serves",
         DeploymentState::Failed => "failed",
+        DeploymentState::Lost => "left no trace",
     };
     let _ = writeln!(
         out,

@@ -1,22 +1,26 @@
 //! FACE 2: the command line. One file per command; data on stdout, messages on stderr (interface 4).
 
 pub mod approve;
+pub mod audit;
 pub mod completion;
 pub mod config;
 pub mod daemon;
 pub mod deletions;
 pub mod demo;
 pub mod deploy;
+pub mod deployments;
 pub mod describe;
 pub mod doctor;
 pub mod events;
 pub mod forget;
+pub mod logs;
 pub mod orphans;
 pub mod pause;
 pub mod plan;
 pub mod progress;
 pub mod reconcile;
 pub mod request;
+pub mod rollback;
 pub mod run;
 pub mod schema;
 pub mod secret;
@@ -96,10 +100,18 @@ enum Command {
     Wait(wait::Args),
     /// What happened
     Events(events::Args),
+    /// Every deploy that is remembered
+    Deployments(deployments::Args),
+    /// What a deploy printed
+    Logs(logs::Args),
+    /// Every write to a provider, before and after
+    Audit(audit::Args),
     /// Look at a client now, without waiting for its next time
     Reconcile(reconcile::Args),
     /// Deploy a client once more
     Deploy(deploy::Args),
+    /// Serve an earlier release, whatever the branch says
+    Rollback(rollback::Args),
     /// Write nothing for a client, or for all, until resumed
     Pause(pause::PauseArgs),
     /// Go on after a pause
@@ -162,8 +174,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Describe(args) => describe::run(&session, &args).await,
         Command::Wait(args) => wait::run(&session, &args).await,
         Command::Events(args) => events::run(&session, &args).await,
+        Command::Deployments(args) => deployments::run(&session, &args).await,
+        Command::Logs(args) => logs::run(&session, &args).await,
+        Command::Audit(args) => audit::run(&session, &args).await,
         Command::Reconcile(args) => reconcile::run(&session, &args).await,
         Command::Deploy(args) => deploy::run(&session, &args).await,
+        Command::Rollback(args) => rollback::run(&session, &args).await,
         Command::Pause(args) => pause::pause(&session, &args).await,
         Command::Resume(args) => pause::resume(&session, &args).await,
         Command::Deletions(args) => deletions::run(&session, &args).await,

@@ -43,12 +43,20 @@ pub struct ResumeArgs {
     reason: Option<String>,
 }
 
-fn reason(text: &str) -> Result<String, String> {
+/// A reason that says something.
+///
+/// # Errors
+/// It is empty.
+pub fn reason(text: &str) -> Result<String, String> {
     let text = crate::cli::terminal::one_line(text);
     if text.is_empty() { Err("say why, in a few words".into()) } else { Ok(text) }
 }
 
-fn until(text: &str) -> Result<Timestamp, String> {
+/// A moment in the future, as [`when::moment`] reads it.
+///
+/// # Errors
+/// It is none, or it is over.
+pub fn until(text: &str) -> Result<Timestamp, String> {
     when::moment(text, session::now())
 }
 
@@ -94,7 +102,8 @@ async fn note(
 ) -> anyhow::Result<()> {
     if !matches!(fate, Fate::Refused(_)) {
         let (reason, message) = (reason.to_owned(), message.to_owned());
-        let event = Event { id: 0, at: session::now(), client, kind: EventKind::Normal, reason, message };
+        let event =
+            Event { id: 0, at: session::now(), client, kind: EventKind::Normal, reason, message, reconcile: None };
         store.append_event(&event).await?;
     }
     Ok(())

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::api::plan::PlanDocument;
+use crate::api::view::Lens;
 use crate::api::{Api, Look, Parts, listener};
 use crate::app::{self, Access, App};
 use crate::cli::progress::Progress;
@@ -104,7 +105,7 @@ pub async fn serve(session: &Session, app: &App, progress: &Progress) -> anyhow:
     let (stopper, stop) = watch::channel(false);
     let face = match app.settings.listen {
         Some(address) => {
-            let api = face(session, app)?;
+            let api = face(app, session.lens()?);
             let listener = listener::listen(address, &api).await?;
             progress.say(format!("status page: http://{}/", listener.local_addr()?));
             Some(tokio::spawn(listener::serve(listener, api, stop.clone())))
@@ -138,15 +139,16 @@ pub async fn serve(session: &Session, app: &App, progress: &Progress) -> anyhow:
     Ok(Exit::Done)
 }
 
-fn face(session: &Session, app: &App) -> anyhow::Result<Api> {
-    Ok(Api::new(Parts {
+/// The HTTP face of an installation.
+pub fn face(app: &App, lens: Lens) -> Api {
+    Api::new(Parts {
         store: app.store.clone(),
-        lens: session.lens()?,
+        lens,
         token: app.settings.api_token.clone(),
         hosts: app.settings.api_hosts.clone(),
         beats: app.controller.beats(),
         look: look(app),
-    }))
+    })
 }
 
 /// A plan beside the loop: over a copy of the state, so that what it notes reaches no disk.

@@ -62,6 +62,7 @@ pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
         kind: EventKind::Warning,
         reason: "SecretShown".into(),
         message: format!("{} was shown the first administrator's password", terminal::one_line(&who)),
+        reconcile: None,
     };
     store.append_event(&event).await?;
     terminal::say(&format!("login:    {}", terminal::one_line(&email)));

@@ -11,7 +11,7 @@ use crate::api::view;
 use crate::app::Access;
 use crate::cli::session::{self, Session};
 use crate::cli::{Exit, terminal, when};
-use crate::resource::name::ClientName;
+use crate::resource::name::{ClientName, Commit};
 use crate::status::{ConditionType, Truth};
 use crate::store::{ClientRecord, Store};
 
@@ -42,6 +42,8 @@ pub enum Goal {
     ReadyAfter(Option<Timestamp>),
     /// The deploy with this number of requests ended.
     Deployed(u64),
+    /// What this earlier release was made of serves again.
+    RolledBack(u64),
 }
 
 impl FromStr for Goal {
@@ -102,6 +104,7 @@ pub fn reached(goal: &Goal, record: Option<&ClientRecord>) -> Reached {
         Goal::ReadyAfter(_) if is(ConditionType::Stalled, Truth::True) => Reached::Never(status.message.clone()),
         Goal::ReadyAfter(_) => not_yet(),
         Goal::Deployed(request) => deployed(*request, record),
+        Goal::RolledBack(release) => rolled_back(*release, record),
     }
 }
 
@@ -111,6 +114,21 @@ fn deployed(request: u64, record: &ClientRecord) -> Reached {
         return Reached::Yes;
     }
     match releases.failed.as_ref().filter(|failed| failed.fingerprint.requested >= request) {
+        Some(failed) => Reached::Never(format!("release {} failed: {}", failed.number, failed.reason)),
+        None => Reached::NotYet(view::without_time(&record.status.message).to_owned()),
+    }
+}
+
+fn rolled_back(release: u64, record: &ClientRecord) -> Reached {
+    let releases = &record.owned.releases;
+    let Some(pin) = releases.pin.as_ref().filter(|pin| pin.number == release) else {
+        return Reached::Never(format!("the rollback to release {release} is not in force"));
+    };
+    let is_it = |commit: &Option<Commit>| commit.as_ref() == Some(&pin.commit);
+    if releases.live.as_ref().is_some_and(|live| is_it(&live.fingerprint.commit)) {
+        return Reached::Yes;
+    }
+    match releases.failed.as_ref().filter(|failed| is_it(&failed.fingerprint.commit)) {
         Some(failed) => Reached::Never(format!("release {} failed: {}", failed.number, failed.reason)),
         None => Reached::NotYet(view::without_time(&record.status.message).to_owned()),
     }

@@ -19,6 +19,11 @@ pub fn absolute(at: Timestamp, now: Timestamp) -> String {
     format!("{at:.0} ({})", relative(at, now))
 }
 
+/// How long something took: `4m 10s` as `4m10s`.
+pub fn took(from: Timestamp, to: Timestamp) -> String {
+    span(to.duration_since(from).as_secs().unsigned_abs())
+}
+
 /// A duration in its two largest units.
 fn span(seconds: u64) -> String {
     const MINUTE: u64 = 60;

@@ -87,7 +87,7 @@ impl Executor<'_> {
                 break;
             }
             let failed = result.is_err();
-            self.remember(action.resource.kind, result.as_ref().err()).await;
+            self.remember(action, &result).await;
             outcomes.push(outcome(action, result));
             if failed {
                 break;
@@ -187,7 +187,7 @@ impl Executor<'_> {
         let mut outcomes = Vec::new();
         for ((action, change), answer) in actions.iter().zip(&changes).zip(answers) {
             let result = self.record_outcome(zone, provider, change, answer).await;
-            self.remember(ResourceKind::Record, result.as_ref().err()).await;
+            self.remember(action, &result).await;
             outcomes.push(outcome(action, result));
         }
         outcomes
@@ -252,8 +252,9 @@ impl Executor<'_> {
         }
     }
 
-    /// Success clears what held this kind back; failure holds it back for a growing time.
-    async fn remember(&self, kind: ResourceKind, failure: Option<&Failure>) {
+    /// Success clears what held this kind back; failure holds it back for a growing time. Either goes to the audit.
+    async fn remember(&self, action: &Action, result: &Result<(), Failure>) {
+        let (kind, failure) = (action.resource.kind, result.as_ref().err());
         let now = self.bench.clock.now();
         let policy = self.bench.policy;
         let saved = self
@@ -274,7 +275,9 @@ impl Executor<'_> {
                 }
             })
             .await;
-        if let Err(error) = saved {
+        let client = self.bench.ledger.read(|record| record.name.clone()).await;
+        let audited = self.bench.chronicle.note_write(&client, action, result).await;
+        if let Err(error) = saved.and(audited) {
             tracing::error!(%error, "the outcome of an action could not be recorded; it is looked for again after a restart");
         }
     }

@@ -124,6 +124,7 @@ mod tests {
             has_repository: true,
             last_deploy_at: None,
             quick_deploy: false,
+            deploy_log: None,
         };
         Live { id: RemoteId::trusted(domain), mark: None, value }
     }

@@ -3,6 +3,7 @@
 pub mod absence;
 pub mod accounts;
 pub mod build_slots;
+pub mod chronicle;
 pub mod clock;
 pub mod databases;
 pub mod details;
@@ -16,6 +17,7 @@ pub mod observer;
 pub mod options;
 pub mod orphans;
 pub mod outside;
+pub mod pass;
 pub mod providers;
 pub mod queue;
 pub mod reconciler;

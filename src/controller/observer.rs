@@ -32,6 +32,7 @@ use crate::resource::observed::Observed;
 use crate::resource::owned::{EnvironmentSeen, Owned};
 use crate::resource::reading::{Live, Reading, Wanted};
 use crate::resource::record::{Record, Zone};
+use crate::resource::release::DeployLog;
 use crate::resource::secret::{DigestKey, mask};
 use crate::resource::site::{RunState, Server, Site, SiteStatus};
 
@@ -320,16 +321,17 @@ impl Observer {
         }
     }
 
-    /// The log is asked only where the listing alone cannot tell how a deploy ended.
+    /// What a listing shows of a deploy under way; the host's own log is asked for once, when it has ended (and where the
+    /// listing alone cannot tell whether it has).
     async fn observe_deploy(&self, host: &Host, site: &SiteRef, live: &Site, owned: &Owned, observed: &mut Observed) {
-        let Some(in_flight) = &owned.releases.in_flight else { return };
-        let told = in_flight.seen_deploying || live.last_deploy_at != in_flight.baseline.last_deploy_at;
-        let ask = match live.status {
-            SiteStatus::DeployFailed => true,
-            SiteStatus::Active => !told,
-            _ => false,
-        };
-        if ask {
+        if owned.releases.in_flight.is_none() {
+            return;
+        }
+        if let (SiteStatus::Deploying, Some(log)) = (&live.status, &live.deploy_log) {
+            let text = mask(log, self.known_secrets.of(&live.domain));
+            observed.deploy_log = Reading::Known(DeployLog { id: None, text });
+        }
+        if matches!(live.status, SiteStatus::Active | SiteStatus::DeployFailed) {
             observed.deploy_log = match in_lane(Lane::Polling, host.releases.deploy_log(site)).await {
                 Ok(log) => Reading::Known(log),
                 Err(error) => Reading::unknown(error.to_string()),

@@ -20,11 +20,13 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::controller::build_slots::BuildSlots;
+use crate::controller::chronicle::{self, Chronicle};
 use crate::controller::clock::Clock;
 use crate::controller::executor::{Executor, Outcome};
 use crate::controller::fleet::{Fleet, Mode};
 use crate::controller::ledger::Ledger;
 use crate::controller::observer::{Look, Observer, earlier};
+use crate::controller::pass::in_pass;
 use crate::controller::providers::Providers;
 use crate::controller::records::Records;
 use crate::controller::standing::PlanStanding;
@@ -35,6 +37,7 @@ use crate::plan::change::Action;
 use crate::plan::change::{Op, PREREQUISITES, Plan};
 use crate::plan::draft::{Input, Policy, later};
 use crate::plan::fights;
+use crate::plan::pin;
 use crate::plan::progress::{Told, absorb};
 use crate::plan::{self};
 use crate::provider::http::lane::{Lane, in_lane};
@@ -89,6 +92,7 @@ impl Next {
 pub struct Reconciler {
     pub(in crate::controller) store: Arc<dyn Store>,
     pub(in crate::controller) records: Records,
+    pub(in crate::controller) chronicle: Chronicle,
     pub(in crate::controller) providers: Providers,
     pub(in crate::controller) observer: Observer,
     pub(in crate::controller) clock: Clock,
@@ -112,6 +116,14 @@ pub struct Preview {
     pub plan: Plan,
 }
 
+/// What a look came to.
+struct Looked {
+    /// Decided.
+    plan: Plan,
+    /// What the deploy under way, or one that just ended, printed so far; masked.
+    log: Option<String>,
+}
+
 impl Reconciler {
     /// One pass. Fails only when the state cannot be read or written: then nothing was sent.
     /// Gives how urgent it was.
@@ -119,7 +131,7 @@ impl Reconciler {
         let Some(record) = self.store.client(name).await? else { return Ok((Lane::Drift, Next::OnDemand)) };
         let lane = lane_of(&record);
         // On the heap: a pass is the largest future there is, and wrappers would move it about.
-        Ok((lane, in_lane(lane, Box::pin(self.pass(record))).await?))
+        Ok((lane, in_pass(name, in_lane(lane, Box::pin(self.pass(record)))).await?))
     }
 
     async fn pass(&self, record: ClientRecord) -> Stored<Next> {
@@ -144,7 +156,7 @@ impl Reconciler {
         if record.owned.allocation != seen.owned.allocation || record.secrets != seen.secrets {
             self.records.save(&mut seen, &mut record).await?; // durable before use
         }
-        let mut plan = self.look_and_plan(&desired, &mut record, &mut told).await;
+        let Looked { mut plan, log } = self.look_and_plan(&desired, &mut record, &mut told).await;
         self.hold_back(&record, &mut plan).await?;
         if self.is_executed(&record.name, &plan) && record != seen {
             self.records.save(&mut seen, &mut record).await?; // what was seen is durable before anything follows from it
@@ -161,7 +173,8 @@ impl Reconciler {
         if !self.is_executed(&record.name, &plan) && plan.waiting.iter().all(|wait| wait.reason == PREREQUISITES) {
             record.reached_generation = generation;
         }
-        self.finish(seen, record, &desired, &plan, &outcomes, told).await
+        let looked = Looked { plan, log };
+        self.finish(seen, record, &desired, &looked, &outcomes, told).await
     }
 
     /// What a pass would do; writes nothing anywhere.
@@ -173,7 +186,7 @@ impl Reconciler {
         let mut told = Vec::new();
         let fresh = self.fresh(&record);
         let desired = self.wishes.desired(&spec, &mut record, &self.observer, fresh, &mut told).await?;
-        let mut plan = self.look_and_plan(&desired, &mut record, &mut told).await;
+        let Looked { mut plan, .. } = self.look_and_plan(&desired, &mut record, &mut told).await;
         self.hold_back(&record, &mut plan).await?;
         if let Some(site) = desired.site.value() {
             self.slots.free(&site.server, &site.domain); // a look builds nothing
@@ -181,19 +194,18 @@ impl Reconciler {
         Ok(Some(Preview { desired, plan }))
     }
 
-    async fn look_and_plan(&self, desired: &Desired, record: &mut ClientRecord, told: &mut Vec<Told>) -> Plan {
+    async fn look_and_plan(&self, desired: &Desired, record: &mut ClientRecord, told: &mut Vec<Told>) -> Looked {
         let fresh = self.fresh(record);
         let mut observed = self.observer.observe(Look { desired, owned: &mut record.owned, fresh }).await;
         let timeout = desired.site.value().map_or(Duration::ZERO, |site| site.deploy_timeout);
         told.extend(absorb(&mut record.owned, &observed, timeout, &self.policy, self.clock.now()));
-        let plan = self.plan(desired, &observed, record);
-        match self.take_slot(desired, &observed, record, &plan) {
-            Ok(()) => plan,
-            Err(builds) => {
-                observed.builds_elsewhere = Reading::Known(builds);
-                self.plan(desired, &observed, record)
-            }
+        told.extend(pin::keep(&mut record.owned, desired, self.clock.now()));
+        let mut plan = self.plan(desired, &observed, record);
+        if let Err(builds) = self.take_slot(desired, &observed, record, &plan) {
+            observed.builds_elsewhere = Reading::Known(builds);
+            plan = self.plan(desired, &observed, record);
         }
+        Looked { plan, log: observed.deploy_log.known().map(|log| log.text.clone()) }
     }
 
     fn plan(&self, desired: &Desired, observed: &Observed, record: &ClientRecord) -> Plan {
@@ -241,6 +253,7 @@ impl Reconciler {
             backups: &self.backups,
             servers: &self.observer.servers,
             digests: &self.digests,
+            chronicle: &self.chronicle,
         };
         let executor = Executor { bench };
         let outcomes = executor.execute(plan).await;
@@ -268,7 +281,7 @@ impl Reconciler {
         mut seen: ClientRecord,
         mut record: ClientRecord,
         desired: &Desired,
-        plan: &Plan,
+        Looked { plan, log }: &Looked,
         outcomes: &[Outcome],
         told: Vec<Told>,
     ) -> Stored<Next> {
@@ -284,6 +297,7 @@ impl Reconciler {
         self.tell_events(&record, &status, outcomes, told).await?;
         record.status = status;
         self.records.save(&mut seen, &mut record).await?;
+        self.chronicle.note_releases(&record, &chronicle::Seen { desired, plan, log: log.as_deref() }).await?;
         Ok(next)
     }
 

@@ -71,6 +71,9 @@ fn take_over(mine: &mut ClientRecord, seen: &ClientRecord, stored: &ClientRecord
     if now.fights != before.fights {
         ours.fights.clone_from(&now.fights);
     }
+    if now.releases.pin != before.releases.pin {
+        ours.releases.pin.clone_from(&now.releases.pin);
+    }
     if now.releases.requested != before.releases.requested {
         ours.releases.requested = now.releases.requested;
     }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::controller::accounts::{Accounts, Asked};
 use crate::controller::build_slots::BuildSlots;
+use crate::controller::chronicle::Chronicle;
 use crate::controller::clock::Clock;
 use crate::controller::fleet::Fleet;
 use crate::controller::former_life::is_blank;
@@ -107,6 +108,7 @@ impl Controller {
         let reconciler = Reconciler {
             store: store.clone(),
             records: Records::new(store.clone()),
+            chronicle: Chronicle::new(store.clone(), clock),
             providers,
             observer,
             clock,
@@ -372,12 +374,9 @@ impl Controller {
     pub async fn scan(&self) -> Stored<()> {
         let _scanning = self.scanning.lock().await;
         let before = self.scanned.lock().clone();
-        let specs = self.options.specs.clone();
-        let taken = tokio::task::spawn_blocking(move || specs.scan(before.as_ref())).await;
-        let scan = match taken {
-            Ok(Ok(scan)) => scan,
-            Ok(Err(problem)) => return self.cannot_scan(problem.to_string()).await,
-            Err(error) => return self.cannot_scan(format!("the scan broke off: {error}")).await,
+        let scan = match self.options.specs.scan(before).await {
+            Ok(scan) => scan,
+            Err(problem) => return self.cannot_scan(problem.to_string()).await,
         };
         // From here to the end nobody else changes records or evidence.
         let turn = self.reconciler.records.turn().await;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use notify::Watcher as _;
@@ -212,9 +213,10 @@ impl Stamp {
 }
 
 /// Where specs come from.
+#[async_trait]
 pub trait SpecSource: Send + Sync {
     /// Everything that is there now; unchanged files need not be read again when `before` holds them.
-    fn scan(&self, before: Option<&Scan>) -> Result<Scan, DirectoryProblem>;
+    async fn scan(&self, before: Option<Scan>) -> Result<Scan, DirectoryProblem>;
     /// Tells when a look is worth while.
     fn events(&self) -> Events;
 }
@@ -222,9 +224,13 @@ pub trait SpecSource: Send + Sync {
 /// A directory on the disk.
 pub struct Directory(pub PathBuf);
 
+#[async_trait]
 impl SpecSource for Directory {
-    fn scan(&self, before: Option<&Scan>) -> Result<Scan, DirectoryProblem> {
-        Scan::take(&self.0, before)
+    async fn scan(&self, before: Option<Scan>) -> Result<Scan, DirectoryProblem> {
+        let path = self.0.clone();
+        let broken = |problem| DirectoryProblem { path: self.0.display().to_string(), problem };
+        let taken = tokio::task::spawn_blocking(move || Scan::take(&path, before.as_ref())).await;
+        taken.unwrap_or_else(|error| Err(broken(format!("the scan broke off: {error}"))))
     }
 
     fn events(&self) -> Events {

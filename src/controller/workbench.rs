@@ -1,5 +1,6 @@
 //! Everything an action may need, and the ways in which one fails: what the executor's steps share.
 
+use crate::controller::chronicle::Chronicle;
 use crate::controller::clock::Clock;
 use crate::controller::ledger::Ledger;
 use crate::controller::providers::Providers;
@@ -79,6 +80,8 @@ pub struct Workbench<'a> {
     pub servers: &'a Servers,
     /// Makes the digests that stand for secrets.
     pub digests: &'a DigestKey,
+    /// Keeps what was written.
+    pub chronicle: &'a Chronicle,
 }
 
 impl Workbench<'_> {

@@ -81,28 +81,21 @@ pub enum Op {
     Run,
 }
 
-/// One member that changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-pub struct FieldChange {
-    /// `content`, `env.SMTP_HOST`, `branch`.
-    pub path: String,
-    /// Before; `None`: not there.
-    pub from: Option<String>,
-    /// After; `None`: gone.
-    pub to: Option<String>,
-}
-
-impl FieldChange {
-    /// A change of a value that may be shown.
-    pub fn shown(path: impl Into<String>, from: Option<String>, to: Option<String>) -> Self {
-        FieldChange { path: path.into(), from, to }
-    }
-
-    /// A change of a value that may not.
-    pub fn masked(path: impl Into<String>) -> Self {
-        FieldChange { path: path.into(), from: None, to: Some("(secret, changed)".into()) }
+impl Op {
+    /// The verb in one word, as plans and the audit write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Op::Create => "create",
+            Op::Update => "update",
+            Op::Delete => "delete",
+            Op::Deploy => "deploy",
+            Op::Adopt => "adopt",
+            Op::Run => "run",
+        }
     }
 }
+
+pub use crate::resource::field::FieldChange;
 
 /// What the executor does.
 #[derive(Debug, Clone)]

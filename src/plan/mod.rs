@@ -13,6 +13,7 @@ pub mod draft;
 pub mod fights;
 pub mod health;
 pub mod lost_creates;
+pub mod pin;
 pub mod policy;
 pub mod process;
 pub mod progress;

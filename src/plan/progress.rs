@@ -15,7 +15,7 @@ use crate::resource::observed::Observed;
 use crate::resource::owned::{Attempt, CertificateOrder, Intent, MarkState, Owned, OwnedResource, ProcessState};
 use crate::resource::reading::{Live, Reading, Seen};
 use crate::resource::record::Record;
-use crate::resource::release::{FailedDeploy, InFlight, Released};
+use crate::resource::release::{FailedDeploy, InFlight, Released, tail};
 use crate::resource::site::{Purpose, RunState, SiteStatus};
 
 /// First wait after a failed certificate order; doubles (Let's Encrypt counts failures, contracts/ploi.md 6.10).
@@ -30,6 +30,9 @@ pub const SCRIPT_RETRY: Duration = Duration::from_secs(30);
 pub const SCRIPT_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
 /// Longest piece of a script's output or a deploy's log that a message carries, in characters.
 pub const EXCERPT_CHARS_MAX: usize = 300;
+
+/// Longest end of a failed deploy's log that the client's record keeps, in bytes; the history keeps more.
+pub const LOG_EXCERPT_BYTES_MAX: usize = 8 * 1024;
 
 /// Something that ended, for the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,7 +230,7 @@ fn fail(
     now: Timestamp,
     told: &mut Vec<Told>,
 ) {
-    let log = observed.deploy_log.known().map(|log| log.excerpt.clone()).unwrap_or_default();
+    let log = observed.deploy_log.known().map(|log| log.text.clone()).unwrap_or_default();
     let reason = named_reason(&log).unwrap_or(reason).to_owned();
     let earlier =
         owned.releases.failed.as_ref().filter(|f| f.fingerprint == in_flight.fingerprint).map_or(0, |f| f.failures);
@@ -242,7 +245,7 @@ fn fail(
         fingerprint: in_flight.fingerprint,
         at: now,
         reason,
-        excerpt: log,
+        excerpt: tail(&log, LOG_EXCERPT_BYTES_MAX).to_owned(),
         failures: earlier + 1,
     });
 }

@@ -2,6 +2,7 @@
 
 use crate::plan::change::{FieldChange, Op, PREREQUISITES, Step};
 use crate::plan::draft::{Draft, Input, Stage, growing, later};
+use crate::plan::pin;
 use crate::resource::desired::DesiredSite;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::reading::{Reading, Wanted};
@@ -27,11 +28,11 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, prepared: Stage) -> Stage 
     };
     if releases.live.as_ref().is_some_and(|live| serves(input, &live.fingerprint, &wanted)) {
         let number = releases.live.as_ref().map_or(0, |live| live.number);
-        return draft.settle(
-            ResourceKind::Release,
-            "Released",
-            format!("release {number} serves{}", commit_text(&wanted)),
-        );
+        let (reason, message) = match &releases.pin {
+            Some(pin) => ("RolledBack", pin::sentence(pin, number)),
+            None => ("Released", format!("release {number} serves{}", commit_text(&wanted))),
+        };
+        return draft.settle(ResourceKind::Release, reason, message);
     }
     if prepared == Stage::NotYet {
         return draft.wait(resource, PREREQUISITES, "the release waits for what it is built from and into", None);
@@ -95,10 +96,11 @@ fn deploy_when_free(
 
 /// What a release would be made of now; `None` while the environment cannot be made.
 pub fn fingerprint(input: &Input<'_>, site: &DesiredSite) -> Option<Fingerprint> {
+    let pin = input.owned.releases.pin.as_ref();
     Some(Fingerprint {
         repository: site.repository.to_string(),
-        branch: site.branch.clone(),
-        commit: site.commit.clone(),
+        branch: pin.map_or(&site.branch, |pin| &pin.branch).clone(),
+        commit: pin.map(|pin| pin.commit.clone()).or_else(|| site.commit.clone()),
         environment: site.environment.value()?.digest.clone(),
         script: site.script_digest.clone(),
         requested: input.owned.releases.requested,
@@ -114,7 +116,7 @@ pub fn is_due(input: &Input<'_>, site: &DesiredSite) -> bool {
 
 /// Whether what serves is good enough. An unknown branch head is no reason to deploy, nor is a new one when nobody follows it.
 fn serves(input: &Input<'_>, live: &Fingerprint, wanted: &Fingerprint) -> bool {
-    let pinned = input.desired.site.value().is_some_and(|site| site.pinned);
+    let pinned = input.owned.releases.pin.is_some() || input.desired.site.value().is_some_and(|site| site.pinned);
     let commit = match (&live.commit, &wanted.commit) {
         (_, None) => true,
         (None, Some(_)) => !pinned,
@@ -165,8 +167,8 @@ fn changes(input: &Input<'_>, wanted: &Fingerprint) -> Vec<FieldChange> {
 }
 
 fn commit_text(wanted: &Fingerprint) -> String {
-    wanted.commit.as_ref().map_or_else(
-        || format!(" branch {}", wanted.branch),
-        |commit| format!(" commit {}", &commit.as_str()[..commit.as_str().len().min(12)]),
-    )
+    wanted
+        .commit
+        .as_ref()
+        .map_or_else(|| format!(" branch {}", wanted.branch), |commit| format!(" commit {}", commit.short()))
 }

@@ -8,6 +8,7 @@ pub mod database;
 pub mod deploy_script;
 pub mod desired;
 pub mod env_file;
+pub mod field;
 pub mod hex;
 pub mod kind;
 pub mod mark;

@@ -171,6 +171,11 @@ impl Commit {
         good.then(|| Self(text.to_ascii_lowercase()))
             .ok_or_else(|| NameError("a commit is 7 to 40 hexadecimal digits".into()))
     }
+
+    /// Its first 12 digits, for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
 }
 
 impl SqlName {

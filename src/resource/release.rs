@@ -35,10 +35,49 @@ pub struct Baseline {
 /// How the host sees a deploy, as far as one look tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployLog {
-    /// Id of the newest log entry of type `deploy`.
+    /// Id of the newest log entry of type `deploy`; `None` where there is none, and while a deploy runs.
     pub id: Option<String>,
-    /// Its end, cut to a few kilobytes, redacted.
-    pub excerpt: String,
+    /// What it says, redacted.
+    pub text: String,
+}
+
+/// The end of a text, at most so many bytes, from where a character begins.
+pub fn tail(text: &str, bytes_max: usize) -> &str {
+    let mut start = text.len().saturating_sub(bytes_max);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    text.get(start..).unwrap_or_default()
+}
+
+/// An earlier release that a person wants served, whatever the branch says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Its number in the client's history.
+    pub number: u64,
+    /// Its branch.
+    pub branch: String,
+    /// Its commit.
+    pub commit: Commit,
+    /// Why, in a person's words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When the branch counts again by itself.
+    pub until: Option<Timestamp>,
+    /// The spec's source as the first pass found it: another one ends the pin. `None` until that pass.
+    pub source: Option<PinnedSource>,
+}
+
+/// What a spec says of its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedSource {
+    /// `owner/name`.
+    pub repository: String,
+    /// The branch.
+    pub branch: String,
+    /// The commit that the spec names; `None` where the branch head counts.
+    pub commit: Option<Commit>,
 }
 
 /// A deploy that was asked for and has not ended.
@@ -99,4 +138,7 @@ pub struct Releases {
     pub failed: Option<FailedDeploy>,
     /// How often a person asked for a deploy.
     pub requested: u64,
+    /// The rollback in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
 }

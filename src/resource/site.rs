@@ -40,6 +40,8 @@ pub struct Site {
     pub last_deploy_at: Option<String>,
     /// Whether pushes deploy by themselves (reported, never toggled: decisions 8).
     pub quick_deploy: bool,
+    /// While a deploy runs: what it has printed so far, as it is; whoever shows it masks it first.
+    pub deploy_log: Option<String>,
 }
 
 /// A site's state. Unknown texts are transitional: never an error and never ready (contracts/ploi.md 5).

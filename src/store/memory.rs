@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::resource::name::{ClientName, Instance, ServerId, Uid};
+use crate::resource::release::tail;
+use crate::store::history::{DEPLOYMENTS_MAX, Deployment, History, LOG_BYTES_MAX, WRITES_MAX, Write};
 use crate::store::port::{Choice, PortRequest};
 use crate::store::seal::{new_instance, problem};
 use crate::store::{ANSWERED_REQUESTS_MAX, Ask, ClientRecord, EVENTS_MAX, Event, Request, Store, Stored};
@@ -26,6 +28,8 @@ struct State {
     ports: BTreeMap<ServerId, BTreeMap<u16, Uid>>,
     events: BTreeMap<i64, Event>,
     requests: BTreeMap<i64, Request>,
+    deployments: BTreeMap<i64, (Deployment, String)>,
+    writes: BTreeMap<i64, Write>,
     documents: BTreeMap<String, serde_json::Value>,
 }
 
@@ -39,6 +43,67 @@ impl State {
 
 fn next_id<T>(rows: &BTreeMap<i64, T>) -> i64 {
     rows.last_key_value().map_or(1, |(id, _)| id + 1)
+}
+
+#[async_trait]
+impl History for MemoryStore {
+    async fn put_deployment(&self, deployment: &Deployment) -> Stored<i64> {
+        let mut state = self.state.lock();
+        let same = |(_, (there, _)): &(&i64, &(Deployment, String))| {
+            there.uid == deployment.uid && there.number == deployment.number
+        };
+        let known = state.deployments.iter().find(same).map(|(id, (_, log))| (*id, log.clone()));
+        let (id, log) = known.unwrap_or_else(|| (next_id(&state.deployments), String::new()));
+        state.deployments.insert(id, (Deployment { id, ..deployment.clone() }, log));
+        let of_client = |(_, (there, _)): &(&i64, &(Deployment, String))| there.client == deployment.client;
+        let ids: Vec<i64> = state.deployments.iter().filter(of_client).map(|(id, _)| *id).collect();
+        for old in ids.iter().rev().skip(DEPLOYMENTS_MAX) {
+            state.deployments.remove(old);
+        }
+        Ok(id)
+    }
+
+    async fn put_deployment_log(&self, id: i64, log: &str) -> Stored<()> {
+        if let Some((_, kept)) = self.state.lock().deployments.get_mut(&id) {
+            tail(log, LOG_BYTES_MAX).clone_into(kept);
+        }
+        Ok(())
+    }
+
+    async fn deployments(
+        &self,
+        client: Option<&ClientName>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Stored<Vec<Deployment>> {
+        let state = self.state.lock();
+        let rows = state.deployments.range(..before.unwrap_or(i64::MAX)).rev().map(|(_, (deployment, _))| deployment);
+        Ok(rows.filter(|there| client.is_none_or(|client| there.client == *client)).take(limit).cloned().collect())
+    }
+
+    async fn deployment(&self, id: i64) -> Stored<Option<Deployment>> {
+        Ok(self.state.lock().deployments.get(&id).map(|(deployment, _)| deployment.clone()))
+    }
+
+    async fn deployment_log(&self, id: i64) -> Stored<Option<String>> {
+        Ok(self.state.lock().deployments.get(&id).map(|(_, log)| log.clone()))
+    }
+
+    async fn append_write(&self, write: &Write) -> Stored<i64> {
+        let mut state = self.state.lock();
+        let id = next_id(&state.writes);
+        state.writes.insert(id, Write { id, ..write.clone() });
+        while state.writes.first_key_value().is_some_and(|(oldest, _)| *oldest <= id - WRITES_MAX) {
+            state.writes.pop_first();
+        }
+        Ok(id)
+    }
+
+    async fn writes(&self, client: Option<&ClientName>, after: i64, limit: usize) -> Stored<Vec<Write>> {
+        let state = self.state.lock();
+        let rows = state.writes.range(after.saturating_add(1)..).map(|(_, write)| write);
+        Ok(rows.filter(|there| client.is_none_or(|client| there.client == *client)).take(limit).cloned().collect())
+    }
 }
 
 #[async_trait]

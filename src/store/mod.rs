@@ -3,9 +3,10 @@
 //! Contract: every method that changes something has reached the disk (fsync) when it returns. Secrets are sealed before
 //! they reach the engine. A store that cannot write says so; nobody goes on without it.
 
+pub mod history;
 pub mod memory;
 mod port;
-mod schema;
+pub mod schema;
 pub mod seal;
 pub mod sqlite;
 
@@ -20,6 +21,7 @@ use crate::resource::name::{ClientName, Instance, ServerId, Uid};
 use crate::resource::owned::Owned;
 use crate::resource::secret::Secret;
 use crate::status::Status;
+use crate::store::history::History;
 
 /// Everything remembered of one client. Written as a whole, in one transaction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,6 +87,9 @@ pub struct Event {
     pub reason: String,
     /// One sentence, redacted.
     pub message: String,
+    /// The pass that told it: the same id stands in its log records and in the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconcile: Option<String>,
 }
 
 /// How an event is meant.
@@ -100,8 +105,19 @@ pub enum EventKind {
 pub enum Ask {
     /// Look at a client now, backoff forgotten.
     Reconcile(ClientName),
-    /// Deploy the branch head (or the pinned commit) once more.
+    /// Deploy the branch head (or the pinned commit) once more; ends a rollback.
     Deploy(ClientName),
+    /// Serve an earlier release, whatever the branch says, until the spec's source changes.
+    Rollback {
+        /// Whose.
+        client: ClientName,
+        /// The release's number.
+        to: u64,
+        /// Why, in a person's words.
+        reason: String,
+        /// When the branch counts again by itself.
+        until: Option<Timestamp>,
+    },
     /// Stop writing for one client, or for all.
     Pause {
         /// `None`: all.
@@ -191,7 +207,7 @@ pub type Stored<T> = Result<T, StoreError>;
 
 /// The memory of an installation.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: History {
     /// The installation id, made at first use (`wanted` wins over a made one only while no client is known).
     async fn instance(&self, wanted: Option<&Instance>) -> Stored<Instance>;
     /// All clients, by name.

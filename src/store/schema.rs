@@ -18,7 +18,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Beginnings of the names of file systems whose files live on another machine.
 const NETWORK_FILE_SYSTEMS: [&str; 8] = ["nfs", "cifs", "smb", "9p", "ceph", "glusterfs", "fuse.sshfs", "fuse.gluster"];
 /// Each entry brings a state from version `index` to `index + 1`. Entries are never changed, only added.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (
         key TEXT PRIMARY KEY,
         value BLOB NOT NULL
@@ -58,7 +59,26 @@ const MIGRATIONS: &[&str] = &["
         key TEXT PRIMARY KEY,
         value TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE deployment (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        client TEXT NOT NULL,
+        uid TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        deployment TEXT NOT NULL,
+        log TEXT NOT NULL DEFAULT '',
+        UNIQUE (uid, number)
+    ) STRICT;
+    CREATE INDEX deployment_of_client ON deployment (client, id);
+    CREATE TABLE write (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        client TEXT NOT NULL,
+        write TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX write_of_client ON write (client, id);
+",
+];
 
 /// The version this program writes.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

@@ -1,5 +1,7 @@
 //! The state of one machine in SQLite: one connection behind a lock, every commit on the disk before it is acknowledged.
 
+mod history;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};

@@ -260,8 +260,8 @@ async fn a_deploy_is_told_from_its_baseline_and_its_log_shows_no_secret() {
     .await;
     let log = host.releases.deploy_log(&site).await.unwrap();
     assert_eq!(log.id, after.log_id);
-    assert!(log.excerpt.contains("listens on port 4001"), "{}", log.excerpt);
-    assert!(!log.excerpt.contains("hunter22") && !log.excerpt.contains("acme/shop"), "{}", log.excerpt);
+    assert!(log.text.contains("listens on port 4001"), "{}", log.text);
+    assert!(!log.text.contains("hunter22") && !log.text.contains("acme/shop"), "{}", log.text);
 }
 
 #[tokio::test]

@@ -1,18 +1,24 @@
 //! The suite of `Store`, over every engine; and what only a file on a disk can do wrong.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use sitewright::resource::field::FieldChange;
+use sitewright::resource::kind::{ResourceKind, ResourceRef};
 use sitewright::resource::mark::Mark;
 use sitewright::resource::name::{ClientName, Instance, ServerId, Uid};
 use sitewright::resource::owned::Owned;
 use sitewright::resource::secret::Secret;
 use sitewright::status::{Phase, Status};
+use sitewright::store::history::{
+    DEPLOYMENTS_MAX, Deployment, DeploymentKind, DeploymentState, History as _, LOG_BYTES_MAX, Write,
+};
 use sitewright::store::memory::MemoryStore;
+use sitewright::store::schema::SCHEMA_VERSION;
 use sitewright::store::seal::{StateKey, new_uid};
 use sitewright::store::sqlite::SqliteStore;
 use sitewright::store::{AcceptedSpec, Ask, ClientRecord, Event, EventKind, Pause, Store, StoreError};
@@ -61,6 +67,7 @@ fn event(client: Option<&str>, message: &str) -> Event {
         kind: EventKind::Normal,
         reason: "Tested".into(),
         message: message.into(),
+        reconcile: None,
     }
 }
 
@@ -304,8 +311,101 @@ async fn a_newer_version_is_refused_and_left_alone() {
     sql(&path, "PRAGMA user_version = 99");
     let refused = SqliteStore::open_exclusive(&path, &key()).err().unwrap();
     assert!(matches!(refused, StoreError::Newer { found: 99, .. }), "{refused}");
-    sql(&path, "PRAGMA user_version = 1");
+    sql(&path, &format!("PRAGMA user_version = {SCHEMA_VERSION}"));
     assert_eq!(SqliteStore::open_exclusive(&path, &key()).unwrap().clients().await.unwrap().len(), 1);
+}
+
+/// D11.
+#[tokio::test]
+async fn a_state_of_the_first_version_is_brought_up_with_all_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    SqliteStore::open_exclusive(&path, &key()).unwrap().save(&record("acme")).await.unwrap();
+    sql(&path, "DROP TABLE deployment; DROP TABLE write; PRAGMA user_version = 1");
+    let store = SqliteStore::open_exclusive(&path, &key()).unwrap();
+    assert_eq!(store.client(&name("acme")).await.unwrap(), Some(record("acme")));
+    assert_eq!(store.put_deployment(&deployment("acme", 1)).await.unwrap(), 1);
+}
+
+fn deployment(client: &str, number: u64) -> Deployment {
+    Deployment {
+        id: 0,
+        client: name(client),
+        uid: Uid::trusted(format!("uid-{client}")),
+        number,
+        kind: DeploymentKind::Update,
+        trigger: "commit changed".into(),
+        repository: "agency/cms".into(),
+        branch: "main".into(),
+        commit: Some("1a2b3c4d".into()),
+        started_at: now(),
+        finished_at: None,
+        state: DeploymentState::Running,
+        reason: None,
+        configuration: [("PAYLOAD_SECRET".to_owned(), "(secret)".to_owned())].into(),
+        health: None,
+        reconcile: Some("01J".into()),
+    }
+}
+
+#[tokio::test]
+async fn deploys_are_one_row_each_from_begin_to_end_and_the_newest_stay() {
+    for (store, _dir) in engines() {
+        for number in 1..=3 {
+            store.put_deployment(&deployment("acme", number)).await.unwrap();
+            store.put_deployment(&deployment("bolt", number)).await.unwrap();
+        }
+        let of_acme = store.deployments(Some(&name("acme")), None, 2).await.unwrap();
+        assert_eq!(of_acme.iter().map(|row| row.number).collect::<Vec<_>>(), [3, 2]);
+        let older = store.deployments(Some(&name("acme")), Some(of_acme[1].id), 9).await.unwrap();
+        assert_eq!(older.iter().map(|row| row.number).collect::<Vec<_>>(), [1]);
+        let ended = Deployment { state: DeploymentState::Succeeded, finished_at: Some(now()), ..of_acme[0].clone() };
+        store.put_deployment_log(ended.id, "begun").await.unwrap();
+        assert_eq!(store.put_deployment(&ended).await.unwrap(), ended.id, "the same row");
+        assert_eq!(store.deployment(ended.id).await.unwrap(), Some(ended.clone()));
+        assert_eq!(store.deployment_log(ended.id).await.unwrap().as_deref(), Some("begun"), "its log stays");
+        let long = format!("ä{}", "x".repeat(LOG_BYTES_MAX - 1));
+        store.put_deployment_log(ended.id, &long).await.unwrap();
+        let kept = store.deployment_log(ended.id).await.unwrap().unwrap();
+        assert_eq!(kept, long.trim_start_matches('ä'), "the end stays, cut where a character begins");
+        assert_eq!(store.deployment_log(999).await.unwrap(), None);
+        for number in 4..4 + DEPLOYMENTS_MAX as u64 {
+            store.put_deployment(&deployment("acme", number)).await.unwrap();
+        }
+        let kept = store.deployments(Some(&name("acme")), None, usize::MAX).await.unwrap();
+        assert_eq!((kept.len(), kept.last().unwrap().number), (DEPLOYMENTS_MAX, 4));
+        assert_eq!(store.deployments(None, None, usize::MAX).await.unwrap().len(), DEPLOYMENTS_MAX + 3);
+    }
+}
+
+#[tokio::test]
+async fn writes_come_back_in_their_order() {
+    for (store, _dir) in engines() {
+        let write = |client: &str, reason: &str| Write {
+            id: 0,
+            at: now(),
+            client: name(client),
+            reconcile: None,
+            op: "update".into(),
+            resource: ResourceRef {
+                kind: ResourceKind::Record,
+                provider: "cloudflare".into(),
+                name: "A acme.example".into(),
+                id: None,
+            },
+            changes: vec![FieldChange::shown("content", Some("192.0.2.1".into()), Some("192.0.2.2".into()))],
+            reason: reason.into(),
+            failure: None,
+        };
+        for (client, reason) in [("acme", "first"), ("bolt", "second"), ("acme", "third")] {
+            store.append_write(&write(client, reason)).await.unwrap();
+        }
+        let all = store.writes(None, 0, 9).await.unwrap();
+        assert_eq!(all.iter().map(|row| row.reason.as_str()).collect::<Vec<_>>(), ["first", "second", "third"]);
+        assert_eq!(all[0], Write { id: all[0].id, ..write("acme", "first") });
+        let of_acme = store.writes(Some(&name("acme")), all[0].id, 9).await.unwrap();
+        assert_eq!(of_acme.iter().map(|row| row.reason.as_str()).collect::<Vec<_>>(), ["third"]);
+    }
 }
 
 /// D13.

@@ -97,7 +97,7 @@ impl Place {
         self.host.releases.deploy(&self.site, "main", None).await.unwrap();
         until("the end of a deploy", PAUSE, || async {
             let log = self.host.releases.deploy_log(&self.site).await.unwrap();
-            (log.id != before).then_some(log.excerpt)
+            (log.id != before).then_some(log.text)
         })
         .await
     }

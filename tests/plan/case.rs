@@ -88,6 +88,7 @@ pub fn site(status: SiteStatus) -> Live<Site> {
             has_repository: true,
             last_deploy_at: Some("2027-01-15 08:00:00".into()),
             quick_deploy: false,
+            deploy_log: None,
         },
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sitewright::resource::name::{ClientName, Instance, ServerId, Uid};
+use sitewright::store::history::{Deployment, History, Write};
 use sitewright::store::memory::MemoryStore;
 use sitewright::store::{Ask, ClientRecord, Event, Request, Store, StoreError, Stored};
 
@@ -37,6 +38,50 @@ impl Durable {
         }
         self.gate.fate.saved.notify_one();
         written
+    }
+}
+
+/// No moment of its own for the plug: what it keeps decides nothing.
+#[async_trait]
+impl History for Durable {
+    async fn put_deployment(&self, deployment: &Deployment) -> Stored<i64> {
+        self.gate.live().await;
+        self.disk.put_deployment(deployment).await
+    }
+
+    async fn put_deployment_log(&self, id: i64, log: &str) -> Stored<()> {
+        self.gate.live().await;
+        self.disk.put_deployment_log(id, log).await
+    }
+
+    async fn deployments(
+        &self,
+        client: Option<&ClientName>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Stored<Vec<Deployment>> {
+        self.gate.live().await;
+        self.disk.deployments(client, before, limit).await
+    }
+
+    async fn deployment(&self, id: i64) -> Stored<Option<Deployment>> {
+        self.gate.live().await;
+        self.disk.deployment(id).await
+    }
+
+    async fn deployment_log(&self, id: i64) -> Stored<Option<String>> {
+        self.gate.live().await;
+        self.disk.deployment_log(id).await
+    }
+
+    async fn append_write(&self, write: &Write) -> Stored<i64> {
+        self.gate.live().await;
+        self.disk.append_write(write).await
+    }
+
+    async fn writes(&self, client: Option<&ClientName>, after: i64, limit: usize) -> Stored<Vec<Write>> {
+        self.gate.live().await;
+        self.disk.writes(client, after, limit).await
     }
 }
 

@@ -13,6 +13,7 @@ mod durable;
 mod exhaustive;
 mod fate;
 mod fights;
+mod history;
 mod invariants;
 mod life;
 mod line;

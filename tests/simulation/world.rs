@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -82,8 +83,9 @@ impl Specs {
     }
 }
 
+#[async_trait]
 impl SpecSource for Specs {
-    fn scan(&self, _before: Option<&Scan>) -> Result<Scan, DirectoryProblem> {
+    async fn scan(&self, _before: Option<Scan>) -> Result<Scan, DirectoryProblem> {
         if let Some(problem) = self.problem.lock().clone() {
             return Err(DirectoryProblem { path: "specs".into(), problem });
         }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::controller::executor::Outcome;
+use crate::controller::pass::pass_id;
 use crate::controller::reconciler::{Next, Reconciler};
 use crate::controller::told::done;
 use crate::plan::draft::later;
@@ -146,6 +147,7 @@ impl Reconciler {
             kind,
             reason: reason.into(),
             message: message.into(),
+            reconcile: pass_id(),
         };
         self.store.append_event(&event).await.map(|_| ())
     }

@@ -56,7 +56,7 @@ impl Releases for Ploi {
     async fn deploy_log(&self, site: &SiteRef) -> Answer<DeployLog> {
         let path = format!("{}/log", site_path(site)?);
         let Some(entry) = self.newest_deploy(&path).await? else {
-            return Ok(DeployLog { id: None, excerpt: String::new() });
+            return Ok(DeployLog { id: None, text: String::new() });
         };
         let id = wire::id(&entry).ok_or_else(|| unavailable(&path, "a log entry without an id"))?;
         let content = match wire::text(entry.get("content")) {
@@ -68,8 +68,7 @@ impl Releases for Ploi {
             }
         };
         // Masked as a whole before it is cut: a secret at the edge of the cut would not be recognised.
-        let excerpt = wire::tail(&self.redact.apply(site, &content));
-        Ok(DeployLog { id: Some(id.to_string()), excerpt })
+        Ok(DeployLog { id: Some(id.to_string()), text: self.redact.apply(site, &content) })
     }
 
     async fn baseline(&self, site: &SiteRef) -> Answer<Baseline> {

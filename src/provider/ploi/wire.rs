@@ -14,6 +14,7 @@ use crate::provider::error::one_line;
 use crate::resource::certificate::{Certificate, CertificateStatus};
 use crate::resource::name::{HostName, RemoteId, RepositorySlug, ServerId};
 use crate::resource::reading::Live;
+use crate::resource::release::tail;
 use crate::resource::site::{Repository, RunState, Server, Site, SiteStatus};
 
 /// Longest part of Ploi's own words that goes into an error: enough for a sentence, too short for a file.
@@ -180,6 +181,7 @@ pub fn site(value: &Value, server: &ServerId) -> Result<Live<Site>, Flaw> {
             has_repository: flag(value.get("has_repository")),
             last_deploy_at: text(value.get("last_deploy_at")),
             quick_deploy: flag(value.get("quick_deploy")),
+            deploy_log: text(value.get("current_deploy_log")).filter(|log| !log.is_empty()),
         },
     })
 }
@@ -296,17 +298,8 @@ pub fn run_state(value: &Value) -> Result<RunState, Flaw> {
     Ok(RunState::Finished {
         // Ended without an exit code was not seen to succeed.
         exit_code: code.and_then(|c| i32::try_from(c).ok()).unwrap_or(-1),
-        output: tail(&text(value.get("output")).unwrap_or_default()),
+        output: tail(&text(value.get("output")).unwrap_or_default(), EXCERPT_BYTES_MAX).to_owned(),
     })
-}
-
-/// The end of a text, at most [`EXCERPT_BYTES_MAX`], cut at a character.
-pub fn tail(text: &str) -> String {
-    let mut start = text.len().saturating_sub(EXCERPT_BYTES_MAX);
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    text.get(start..).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

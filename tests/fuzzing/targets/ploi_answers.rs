@@ -3,6 +3,7 @@
 use serde_json::Value;
 use sitewright::provider::ploi::wire::{self, EXCERPT_BYTES_MAX};
 use sitewright::resource::name::{HostName, ServerId};
+use sitewright::resource::release::tail;
 use sitewright::resource::site::RunState;
 
 /// Any bytes as a body.
@@ -25,8 +26,8 @@ pub fn run(data: &[u8]) {
         whole(&value);
     }
     let text = String::from_utf8_lossy(data);
-    let tail = wire::tail(&text);
-    assert!(text.ends_with(&tail) && tail.len() <= EXCERPT_BYTES_MAX.max(text.len().min(EXCERPT_BYTES_MAX)));
+    let tail = tail(&text, EXCERPT_BYTES_MAX);
+    assert!(text.ends_with(tail) && tail.len() <= EXCERPT_BYTES_MAX);
     let _ = wire::timestamp(&text);
 }
 

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::provider::world::process::{DatabaseLogin, PortHeld, Process, database_login};
@@ -18,6 +19,13 @@ use super::{DeployEnd, PloiSim, env_text};
 const CLIENT_LINE: &str = "SW_CLIENT='";
 /// The data line with the branch of a deploy that names none.
 const BRANCH_LINE: &str = "SW_DEFAULT_BRANCH='";
+
+/// What a build prints as it goes on.
+const STEPS: [&str; 4] =
+    ["Fetching the source\n", "Installing packages\n", "Building the site\n", "Looking at the new release\n"];
+
+/// Scripts whose syntax is remembered.
+const KNOWN_SCRIPTS_MAX: usize = 1_000;
 
 /// What one deploy is made of.
 struct Order {
@@ -54,6 +62,7 @@ pub async fn deploy(State(sim): State<Arc<PloiSim>>, Path((server, id)): Place, 
     sim.later(delays.deploying_shows, move |sim, account| {
         if let Some(site) = account.sites.get_mut(&id).filter(|site| site.deploying) {
             site.status = "deploying".to_owned();
+            site.deploy_log.clear();
         }
         if sim.knobs.lock().deploy_end != DeployEnd::Never {
             run_later(sim, id, repository.slug, branch, commit);
@@ -66,7 +75,12 @@ pub async fn deploy(State(sim): State<Arc<PloiSim>>, Path((server, id)): Place, 
 fn run_later(sim: &Arc<PloiSim>, id: u64, slug: String, branch: String, commit: Option<String>) {
     let sim = sim.clone();
     tokio::spawn(async move {
-        tokio::time::sleep(sim.delays().deploy).await;
+        for step in STEPS {
+            if let Some(site) = sim.account.lock().sites.get_mut(&id) {
+                site.deploy_log.push_str(step);
+            }
+            tokio::time::sleep(sim.delays().deploy / STEPS.len() as u32).await;
+        }
         let order = sim.account.lock().sites.get(&id).map(|site| Order {
             site: id,
             server: site.server,
@@ -96,7 +110,7 @@ fn run_later(sim: &Arc<PloiSim>, id: u64, slug: String, branch: String, commit: 
 
 /// Everything up to the look at the new release; the error is the end of the log.
 async fn build(sim: &PloiSim, order: &Order) -> Result<Process, String> {
-    if let Some(words) = syntax_error(&order.script).await {
+    if let Some(words) = syntax_error(&order.script) {
         return Err(words);
     }
     let name =
@@ -142,14 +156,22 @@ fn failed(reason: &str, words: &str) -> String {
     format!("{words}\nsitewright: reason={reason}")
 }
 
-/// `bash -n`, where there is a bash; a deploy script that does not parse ends before its first command.
-async fn syntax_error(script: &str) -> Option<String> {
-    let script = script.to_owned();
-    // On a blocking thread: a paused clock stands still meanwhile.
-    let check = move || Command::new("bash").args(["-n", "-c", &script]).output();
-    let checked = tokio::task::spawn_blocking(check).await.ok()?;
-    let output = checked.ok().filter(|output| !output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stderr).into_owned())
+/// `bash -n`, where there is a bash; a deploy script that does not parse ends before its first command. A text is asked
+/// about once a process, and on this thread: beside others, the order of what follows would be a matter of chance.
+fn syntax_error(script: &str) -> Option<String> {
+    static KNOWN: Mutex<BTreeMap<String, Option<String>>> = Mutex::new(BTreeMap::new());
+    if let Some(known) = KNOWN.lock().get(script) {
+        return known.clone();
+    }
+    let checked = Command::new("bash").args(["-n", "-c", script]).output();
+    let failed = checked.ok().filter(|output| !output.status.success());
+    let words = failed.map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+    let mut known = KNOWN.lock();
+    if known.len() >= KNOWN_SCRIPTS_MAX {
+        known.clear();
+    }
+    known.insert(script.to_owned(), words.clone());
+    words
 }
 
 /// Replaces the process, or leaves the old one where the port is a stranger's. Gives the log.

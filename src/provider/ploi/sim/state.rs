@@ -117,6 +117,8 @@ pub struct SimSite {
     pub last_deploy_at: Option<Timestamp>,
     /// A deploy was asked for and has not ended.
     pub deploying: bool,
+    /// What the deploy under way has printed so far.
+    pub deploy_log: String,
     /// What the release that serves is started as.
     pub released: Option<Process>,
     /// When it was made.
@@ -216,7 +218,7 @@ impl SimSite {
             "has_repository": self.repository.is_some(), "quick_deploy": self.quick_deploy,
             "zero_downtime_deployment": false, "has_staging": false, "fastcgi_cache": false,
             "disk_usage": { "bytes": 0, "human": "0 B" }, "created_at": stamp(self.created_at),
-            "current_deploy_log": if self.status == "deploying" { json!("Building…") } else { Value::Null },
+            "current_deploy_log": if self.status == "deploying" { json!(self.deploy_log) } else { Value::Null },
         })
     }
 

@@ -39,6 +39,7 @@ impl PloiSim {
             logs: Vec::new(),
             last_deploy_at: None,
             deploying: false,
+            deploy_log: String::new(),
             released: None,
             created_at: self.world.now(),
         };
