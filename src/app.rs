@@ -1,6 +1,7 @@
 //! Composition root: settings become a state, providers and a controller; the one place that names every provider.
 
 pub mod demo;
+pub mod draft;
 pub mod options;
 pub mod simulation;
 

@@ -212,6 +212,8 @@ pub struct Settings {
     pub api_token: Option<Secret>,
     /// Names besides loopback's under which the API may be written to, each with its port where only that one counts.
     pub api_hosts: Vec<String>,
+    /// Whether the dashboard's wizard may save specs into the specs directory.
+    pub dashboard_save: bool,
     /// Installation id; `None`: made at first start.
     pub instance: Option<String>,
     /// Completes domains without a dot.
@@ -318,6 +320,7 @@ fn build(raw: &mut Raw) -> Settings {
         listen: raw.required("listen", listen),
         api_token: raw.secret("apiToken"),
         api_hosts: raw.optional("api.hosts", value::hosts).unwrap_or_default(),
+        dashboard_save: raw.required("dashboard.save", value::switch),
         instance: raw.optional("instance", instance),
         base_domain: base_domain.or(derived),
         resync: raw.required("resync", duration),

@@ -17,7 +17,7 @@ use crate::api::input::{Asked, Name, unfit, unknown_client};
 use crate::api::plan::PlanDocument;
 use crate::api::problem::Problem;
 use crate::api::view::{self, CallsView, ClientView, Lens, Overview, ProviderView, is_gone};
-use crate::api::{Api, deletions};
+use crate::api::{Api, LookAt, deletions};
 use crate::resource::name::ClientName;
 use crate::status::Phase;
 use crate::store::{ClientRecord, Event, EventKind};
@@ -202,6 +202,12 @@ pub async fn record(api: &Api, name: &ClientName) -> Result<ClientRecord, Proble
 /// What would be done for a client now: a fresh look, as the command `plan` takes it; nothing is written.
 pub async fn plan(State(api): State<Api>, Name(name): Name) -> Result<Json<PlanDocument>, Problem> {
     record(&api, &name).await?;
+    look(&api, LookAt::Client(name)).await.map(Json)
+}
+
+/// Makes a plan, at most [`PLANS_AT_ONCE`] at a time.
+pub async fn look(api: &Api, at: LookAt) -> Result<PlanDocument, Problem> {
+    let (LookAt::Client(name) | LookAt::Draft { name, .. }) = at.clone();
     let busy = || Problem::busy(format!("{PLANS_AT_ONCE} plans are being made already; ask again"), PLAN_AGAIN);
     let _seat = api.plans.try_acquire().map_err(|_| busy())?;
     let late = || {
@@ -209,8 +215,8 @@ pub async fn plan(State(api): State<Api>, Name(name): Name) -> Result<Json<PlanD
             format!("the providers took longer than {PLAN_PATIENCE:?}; ask again, or look at /api/v1/providers");
         Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)
     };
-    match timeout(PLAN_PATIENCE, (api.look)(name.clone())).await.map_err(|_| late())? {
-        Ok(Some(document)) => Ok(Json(document)),
+    match timeout(PLAN_PATIENCE, (api.look)(at)).await.map_err(|_| late())? {
+        Ok(Some(document)) => Ok(document),
         Ok(None) => {
             let detail =
                 format!("nothing can be planned for {name} now; GET /api/v1/clients/{name} says how it stands");

@@ -24,9 +24,8 @@ use crate::api::problem::Problem;
 use crate::api::{Api, provisioning};
 use crate::resource::secret::Secret;
 
-/// Nothing is loaded but our own style sheet; nothing runs; nobody frames the page.
-const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Nothing is loaded, run or asked but what this interface serves itself, nothing of it inside a page; nobody frames it.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 /// Load balancers know no token and no name of ours, and these say nothing of a client.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 

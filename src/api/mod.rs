@@ -1,7 +1,7 @@
-//! FACE 1: the HTTP interface, and a plain status page (interface 6).
+//! FACE 1: the HTTP interface, and the dashboard (interface 6).
 //!
 //! ```text
-//!  listener ─▶ gate ─▶ router ─▶ clients, requests, stream, provisioning, health, pages
+//!  listener ─▶ gate ─▶ router ─▶ clients, requests, stream, provisioning, health, dashboard
 //!              who may   └── operations: the one table, of which the OpenAPI document is made too
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! but for a plan, which looks and writes nothing.
 
 pub mod clients;
+pub mod dashboard;
 pub mod deletions;
 pub mod deployments;
 pub mod document;
@@ -17,9 +18,8 @@ pub mod health;
 pub mod hub;
 pub mod input;
 pub mod listener;
+pub mod moment;
 pub mod operations;
-pub mod page;
-pub mod pages;
 pub mod plan;
 pub mod problem;
 pub mod provisioning;
@@ -46,9 +46,23 @@ use crate::resource::name::ClientName;
 use crate::resource::secret::Secret;
 use crate::store::Store;
 
+/// What a plan is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookAt {
+    /// A client that is there.
+    Client(ClientName),
+    /// A client that would be there with this spec, whose text was checked.
+    Draft {
+        /// Its name.
+        name: ClientName,
+        /// The text.
+        text: String,
+    },
+}
+
 /// Looks at a client afresh and plans it, writing nothing; `None` where there is nothing to plan by. Whoever put the
 /// installation together knows how.
-pub type Look = Arc<dyn Fn(ClientName) -> BoxFuture<'static, anyhow::Result<Option<PlanDocument>>> + Send + Sync>;
+pub type Look = Arc<dyn Fn(LookAt) -> BoxFuture<'static, anyhow::Result<Option<PlanDocument>>> + Send + Sync>;
 
 /// What a face is made of.
 pub struct Parts {
@@ -64,6 +78,8 @@ pub struct Parts {
     pub beats: watch::Receiver<Option<Instant>>,
     /// How a plan is made.
     pub look: Look,
+    /// What the settings say of the dashboard.
+    pub dashboard: dashboard::Options,
 }
 
 /// What the face shows, and to whom.
@@ -75,6 +91,7 @@ pub struct Api {
     hosts: Arc<[Host]>,
     beats: watch::Receiver<Option<Instant>>,
     look: Look,
+    dashboard: Arc<dashboard::Options>,
     plans: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     hub: Arc<Hub>,
@@ -91,6 +108,7 @@ impl Api {
             hosts: parts.hosts.iter().filter_map(|host| Host::parse(host)).collect(),
             beats: parts.beats,
             look: parts.look,
+            dashboard: Arc::new(parts.dashboard),
             plans: Arc::new(Semaphore::new(clients::PLANS_AT_ONCE)),
             streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
         }

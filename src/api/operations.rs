@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema};
 
 use crate::api::plan::PlanDocument;
 use crate::api::view::ClientView;
-use crate::api::{Api, clients, deletions, deployments, document, health, pages, provisioning, requests, stream};
+use crate::api::{Api, clients, dashboard, deletions, deployments, document, health, provisioning, requests, stream};
 use crate::store::history::Deployment;
 
 /// The shape of a part of a request or an answer.
@@ -144,14 +144,36 @@ impl Operation {
 
 /// Everything that is served.
 pub fn operations() -> Vec<Operation> {
-    [pages(), reading(), asking(), former()].into_iter().flatten().collect()
+    [pages(), surroundings(), reading(), asking(), former()].into_iter().flatten().collect()
 }
 
+/// The dashboard: what people look at.
 fn pages() -> Vec<Operation> {
+    let page =
+        |path, id, summary, handler| Operation::read(path, id, summary, handler).text("text/html; charset=utf-8");
+    let plan = |path, id, summary, handler| page(path, id, summary, handler).fails(&[409, 503, 504]);
     vec![
-        Operation::read("/", "page", "The status page", get(pages::status_page)).text("text/html; charset=utf-8"),
-        Operation::read("/style.css", "pageStyle", "Its style sheet", get(pages::style))
+        page("/", "fleetPage", "The fleet at a glance", get(dashboard::fleet)),
+        page("/clients/{name}", "clientPage", "One client", get(dashboard::client)),
+        plan("/clients/{name}/plan", "planPage", "Its plan, by a fresh look", get(dashboard::client_plan)),
+        page("/deployments/{id}", "deploymentPage", "One deploy", get(dashboard::deployment)),
+        page("/deletions", "deletionsPage", "What goes when", get(dashboard::removals)),
+        page("/providers", "providersPage", "How full the accounts are", get(dashboard::providers)),
+        page("/new", "wizardPage", "The wizard: its answers are the query", get(dashboard::wizard)),
+        plan("/new/plan", "draftPlanPage", "What a draft would lead to", get(dashboard::draft_plan)),
+        Operation::read("/new.yaml", "draftFile", "A draft as a file", get(dashboard::draft_file))
+            .text("application/yaml"),
+        Operation::read("/dashboard.css", "style", "The style sheet", get(dashboard::style))
             .text("text/css; charset=utf-8"),
+        Operation::read("/dashboard.js", "script", "The live script", get(dashboard::script))
+            .text("text/javascript; charset=utf-8"),
+        Operation::read("/dashboard.svg", "icon", "The icon", get(dashboard::icon)).text("image/svg+xml"),
+    ]
+}
+
+/// What machines ask besides the data.
+fn surroundings() -> Vec<Operation> {
+    vec![
         Operation::open("/healthz", "healthz", "Whether the process answers", get(health::healthy))
             .text("text/plain; charset=utf-8"),
         Operation::open("/readyz", "readyz", "Whether the loop turns and the state answers", get(health::ready))
@@ -265,6 +287,17 @@ fn asking() -> Vec<Operation> {
             post(requests::approve),
         )
         .fails(&[409]),
+        Operation {
+            status: StatusCode::CREATED,
+            ..Operation::ask::<dashboard::save::SpecBody>(
+                "/api/v1/specs",
+                "saveSpec",
+                "Saves the spec of a new client into the specs directory, where dashboard.save is on; never over a file",
+                post(dashboard::save::save),
+            )
+            .gives::<dashboard::save::Saved>()
+            .fails(&[409])
+        },
     ]
 }
 

@@ -109,7 +109,15 @@ async fn ask(router: &Router, path: &str, host: &str, token: Option<&str>) -> (S
 fn face(store: Arc<MemoryStore>, token: Option<&str>) -> Api {
     let beats = watch::Sender::new(Some(Instant::now())).subscribe();
     let look: Look = Arc::new(|_| Box::pin(async { Ok(None) }));
-    Api::new(Parts { store, lens: lens(), token: token.map(Secret::new), hosts: Vec::new(), beats, look })
+    Api::new(Parts {
+        store,
+        lens: lens(),
+        token: token.map(Secret::new),
+        hosts: Vec::new(),
+        beats,
+        look,
+        dashboard: Default::default(),
+    })
 }
 
 async fn router_over(records: &[ClientRecord], token: Option<&str>) -> Router {

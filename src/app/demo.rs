@@ -18,7 +18,7 @@ use crate::provider::postgres;
 use crate::provider::postgres::cluster::Cluster;
 use crate::provider::postgres::memory::MemoryDatabases;
 use crate::resource::secret::Secret;
-use crate::store::seal::StateKey;
+use crate::store::seal::{StateKey, new_uid};
 use crate::store::sqlite::SqliteStore;
 
 /// An installation over simulators; `notes` say what is real and what is shortened (decisions 35).
@@ -67,6 +67,11 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Demo> {
         None => Cluster::start(&directory.join("postgres")).await.ok(),
     };
     let mut demo = demo_settings(settings, &simulators, &directory);
+    if demo.api_token.is_none() {
+        let token = new_uid()?.to_string();
+        notes.push(format!("the dashboard's actions ask for this token: {token}"));
+        demo.api_token = Some(Secret::new(token));
+    }
     if let Some(cluster) = &cluster {
         demo.providers.platform_database_url = Some(cluster.admin_url());
         notes.push("PostgreSQL is real: a throw-away server on loopback".to_owned());

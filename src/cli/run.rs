@@ -8,9 +8,10 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::api::dashboard::panels::Panels;
 use crate::api::plan::PlanDocument;
 use crate::api::view::Lens;
-use crate::api::{Api, Look, Parts, listener};
+use crate::api::{Api, Look, LookAt, Parts, dashboard, listener};
 use crate::app::{self, Access, App};
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
@@ -107,7 +108,7 @@ pub async fn serve(session: &Session, app: &App, progress: &Progress) -> anyhow:
         Some(address) => {
             let api = face(app, session.lens()?);
             let listener = listener::listen(address, &api).await?;
-            progress.say(format!("status page: http://{}/", listener.local_addr()?));
+            progress.say(format!("dashboard: http://{}/", listener.local_addr()?));
             Some(tokio::spawn(listener::serve(listener, api, stop.clone())))
         }
         None => None,
@@ -148,16 +149,27 @@ pub fn face(app: &App, lens: Lens) -> Api {
         hosts: app.settings.api_hosts.clone(),
         beats: app.controller.beats(),
         look: look(app),
+        dashboard: dashboard::Options {
+            save: app.settings.dashboard_save.then(|| app.settings.specs.clone()),
+            panels: Panels::of(&app.settings.providers.ploi_api_url, &app.settings.providers.cloudflare_api_url),
+        },
     })
 }
 
 /// A plan beside the loop: over a copy of the state, so that what it notes reaches no disk.
 fn look(app: &App) -> Look {
     let (controller, store, settings) = (app.controller.clone(), app.store.clone(), Arc::new(app.settings.clone()));
-    Arc::new(move |name| {
+    Arc::new(move |at| {
         let (controller, store, settings) = (controller.clone(), store.clone(), settings.clone());
         Box::pin(async move {
             let copy = app::scratch_copy(&*store, &settings).await?;
+            let name = match at {
+                LookAt::Client(name) => name,
+                LookAt::Draft { name, text } => {
+                    app::draft::add(&*copy, &name, text).await?;
+                    name
+                }
+            };
             let previews = controller.over(copy).preview(&[name]).await?;
             Ok((!previews.is_empty()).then(|| PlanDocument::of(&previews, &settings)))
         })

@@ -42,6 +42,7 @@ pub const KEYS: &[Key] = &[
     plain("listen", "127.0.0.1:7117"),
     secret("apiToken"),
     open("api.hosts"),
+    plain("dashboard.save", "false"),
     open("instance"),
     open("baseDomain"),
     plain("resync", "60s"),

@@ -16,6 +16,11 @@ pub fn text(raw: &str) -> Read<String> {
     Ok(raw.to_owned())
 }
 
+/// `true` or `false`.
+pub fn switch(raw: &str) -> Read<bool> {
+    raw.parse().map_err(|_| "`true` or `false` is expected".into())
+}
+
 /// A path.
 pub fn path(raw: &str) -> Read<PathBuf> {
     Ok(PathBuf::from(raw))
