@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep;
 
 use crate::api::Api;
-use crate::api::clients::EventView;
+use crate::api::clients::{EventView, behind};
 use crate::api::hub::{Hub, Seat};
 use crate::api::input::{Asked, unfit};
 use crate::api::problem::Problem;
@@ -76,7 +76,7 @@ pub async fn events(
         .map(ClientName::parse)
         .transpose()
         .map_err(|error| unfit(format!("client: {error}")))?;
-    let asked = last_event_id(&headers)?.or(query.after);
+    let asked = last_event_id(&headers)?.or(behind(query.after)?);
     let busy = || Problem::busy(format!("{STREAMS_MAX} streams are open already; close one"), RECONNECT);
     let place = api.streams.clone().try_acquire_owned().map_err(|_| busy())?;
     let reader = Reader::begin(&api, client, asked, place).await?;
