@@ -308,10 +308,19 @@ async fn a_quiet_stream_beats_with_the_number_it_has_seen() {
         message: "something".into(),
         reconcile: None,
     };
-    store.append_event(&event("other")).await.expect("told");
-    assert_eq!(next().await, ": beat\nid: 1\n\n");
-    store.append_event(&event("shop")).await.expect("told");
-    assert!(next().await.starts_with("id: 2\ndata: {"));
+    // What happens to others is silence, however much it is.
+    let begun = Instant::now();
+    let others = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            store.append_event(&event("other")).await.expect("told");
+        }
+    };
+    let beat = tokio::select! { beat = next() => beat, () = others => unreachable!("it goes on") };
+    assert!(beat.starts_with(": beat\nid: 1"), "{beat}");
+    assert_eq!(begun.elapsed(), Duration::from_secs(15));
+    let newest = store.append_event(&event("shop")).await.expect("told");
+    assert!(next().await.starts_with(&format!("id: {newest}\ndata: {{")));
 }
 
 #[tokio::test]

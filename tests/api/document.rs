@@ -218,6 +218,8 @@ async fn the_document_is_a_sound_one() {
         let told: BTreeSet<&str> = told.map(|parameter| parameter["name"].as_str().unwrap()).collect();
         assert_eq!(named, told, "{method} {path}");
         assert!(parameters.iter().all(|parameter| parameter["schema"].is_object()), "{method} {path}");
+        let mut queries = parameters.iter().filter(|parameter| parameter["in"] == "query");
+        assert!(queries.all(|parameter| parameter["description"].is_string()), "{method} {path}");
         assert_eq!(operation["requestBody"].is_object(), method == "POST", "{method} {path}");
     }
     // Every reference leads somewhere, and every component is one that something leads to.
