@@ -163,6 +163,17 @@ pub fn page(limit: Option<usize>) -> Result<usize, Problem> {
     if fits { Ok(limit) } else { Err(unfit(format!("limit: 1 to {PAGE_MAX} is expected"))) }
 }
 
+/// Behind which event to begin.
+///
+/// # Errors
+/// It is below zero: no event has such a number.
+pub fn behind(after: Option<i64>) -> Result<Option<i64>, Problem> {
+    match after {
+        Some(..0) => Err(unfit("after: the number of an event, or 0, is expected")),
+        after => Ok(after),
+    }
+}
+
 /// A page of clients, by name.
 pub async fn list(State(api): State<Api>, Asked(query): Asked<ClientsQuery>) -> Result<impl IntoResponse, Problem> {
     let (limit, filter) = (page(query.limit)?, Filter::of(&query)?);
@@ -235,7 +246,7 @@ pub async fn events(
     Name(name): Name,
     Asked(query): Asked<EventsQuery>,
 ) -> Result<Json<EventPage>, Problem> {
-    let (limit, after) = (page(query.limit)?, query.after.unwrap_or(0));
+    let (limit, after) = (page(query.limit)?, behind(query.after)?.unwrap_or(0));
     let mut events = api.store.events(Some(&name), after, limit + 1).await?;
     if events.is_empty() && api.store.events(Some(&name), 0, 1).await?.is_empty() {
         record(&api, &name).await?;

@@ -100,3 +100,28 @@ impl Hub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_table_is_read_only_while_somebody_listens() {
+        let hub = Hub::new(Arc::new(MemoryStore::default()));
+        let (first, second) = (hub.sit_down().await, hub.sit_down().await);
+        assert!(*hub.reading.lock().await);
+        drop(first);
+        sleep(POLL * 2).await;
+        assert!(*hub.reading.lock().await, "one is left");
+        drop(second);
+        sleep(POLL * 2).await;
+        assert!(!*hub.reading.lock().await);
+        let again = hub.sit_down().await;
+        assert!(*hub.reading.lock().await);
+        hub.close();
+        sleep(POLL * 2).await;
+        assert!(!*hub.reading.lock().await, "a stop ends it");
+        drop(again);
+    }
+}

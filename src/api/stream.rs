@@ -22,10 +22,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::api::Api;
-use crate::api::clients::EventView;
+use crate::api::clients::{EventView, behind};
 use crate::api::hub::{Hub, Seat};
 use crate::api::input::{Asked, unfit};
 use crate::api::problem::Problem;
@@ -76,7 +76,7 @@ pub async fn events(
         .map(ClientName::parse)
         .transpose()
         .map_err(|error| unfit(format!("client: {error}")))?;
-    let asked = last_event_id(&headers)?.or(query.after);
+    let asked = last_event_id(&headers)?.or(behind(query.after)?);
     let busy = || Problem::busy(format!("{STREAMS_MAX} streams are open already; close one"), RECONNECT);
     let place = api.streams.clone().try_acquire_owned().map_err(|_| busy())?;
     let reader = Reader::begin(&api, client, asked, place).await?;
@@ -105,6 +105,8 @@ struct Reader {
     ready: VecDeque<Message>,
     phase: Phase,
     closed: watch::Receiver<bool>,
+    /// When it has been silent for too long; what does not concern it is silence.
+    beat_at: Instant,
     _place: OwnedSemaphorePermit,
 }
 
@@ -134,31 +136,18 @@ impl Reader {
             ready: [Message::default().retry(RECONNECT).comment("events of sitewright")].into(),
             phase: Phase::Replay,
             closed: api.hub.closed(),
+            beat_at: Instant::now() + HEARTBEAT,
             _place: place,
         };
-        let (oldest, newest) = api.store.kept_events().await?.unwrap_or((1, 0));
-        reader.seen = asked.unwrap_or(newest);
-        if let Some(asked) = asked {
-            reader.tell_gap(asked, oldest, newest);
-        }
-        Ok(reader)
-    }
-
-    fn tell_gap(&mut self, asked: i64, oldest: i64, newest: i64) {
-        let (after, message) = if asked > newest {
+        let newest = api.store.kept_events().await?.map_or(0, |(_, newest)| newest);
+        reader.seen = asked.map_or(newest, |asked| asked.min(newest));
+        if let Some(asked) = asked.filter(|asked| *asked > newest) {
             let message = format!(
                 "the newest event is {newest}, so {asked} is of another state; this goes on from here, look at everything anew"
             );
-            (newest, message)
-        } else if asked < oldest - 1 {
-            let message =
-                format!("events {} to {} are not kept any more; look at everything anew", asked + 1, oldest - 1);
-            (oldest - 1, message)
-        } else {
-            return;
-        };
-        self.seen = after;
-        self.ready.push_back(notice("gap", after, message));
+            reader.ready.push_back(notice("gap", newest, message));
+        }
+        Ok(reader)
     }
 
     /// The next message; `None` ends the stream.
@@ -191,6 +180,15 @@ impl Reader {
     async fn replay(&mut self) -> Result<bool, ()> {
         let page = self.store.events(self.client.as_ref(), self.seen, PAGE).await;
         let page = self.stored(page).ok_or(())?;
+        let kept = self.stored(self.store.kept_events().await).ok_or(())?;
+        // Asked for after the page: what was let go before it was read is told, at worst of something that did not matter.
+        let oldest = kept.map_or(1, |(oldest, _)| oldest).min(page.first().map_or(i64::MAX, |event| event.id));
+        if oldest > self.seen + 1 {
+            let message =
+                format!("events {} to {} are not kept any more; look at everything anew", self.seen + 1, oldest - 1);
+            self.seen = oldest - 1;
+            self.ready.push_back(notice("gap", self.seen, message));
+        }
         let has_more = page.len() == PAGE;
         for event in page {
             self.tell(&event.into());
@@ -204,9 +202,10 @@ impl Reader {
             biased;
             _ = self.closed.wait_for(|closed| *closed) => return Phase::Ended,
             news = seat.live.recv() => news,
-            () = sleep(HEARTBEAT) => {
+            () = sleep_until(self.beat_at) => {
                 // The number goes along: whoever waits for a quiet client need not ask for all that was between.
                 self.ready.push_back(Message::default().comment("beat").id(self.seen.to_string()));
+                self.beat_at = Instant::now() + HEARTBEAT;
                 return Phase::Live(seat);
             }
         };
@@ -235,6 +234,7 @@ impl Reader {
 
     fn tell(&mut self, event: &EventView) {
         self.seen = event.id;
+        self.beat_at = Instant::now() + HEARTBEAT;
         let data = serde_json::to_string(event).unwrap_or_default(); // plain data: always text
         self.ready.push_back(Message::default().id(event.id.to_string()).data(data));
     }

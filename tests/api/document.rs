@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use sitewright::api::operations::operations;
 use sitewright::controller::absence::{Absences, Held};
 use sitewright::controller::accounts::{self, ASKED};
+use sitewright::controller::recovery::{RECOVERY, Recovery};
 use sitewright::resource::kind::ResourceKind;
-use sitewright::resource::name::RemoteId;
+use sitewright::resource::name::{RemoteId, ServerId};
 use sitewright::resource::owned::{MarkState, OwnedResource};
 use sitewright::resource::removal::{ReclaimPolicy, Removal};
 use sitewright::status::Phase;
@@ -83,6 +84,10 @@ fn close(schema: &mut Value) {
     }
 }
 
+fn recovery() -> Recovery {
+    Recovery { since: jiff::Timestamp::UNIX_EPOCH, clients: [name("planned")].into() }
+}
+
 /// A rig whose state has something of everything.
 pub async fn full() -> Rig {
     let rig = Rig::with(Some(TOKEN), &[("planned", "gold")]).await;
@@ -97,16 +102,20 @@ pub async fn full() -> Rig {
         mark: MarkState::Written,
         since: jiff::Timestamp::UNIX_EPOCH,
     });
+    shop.owned.allocation.port = Some((ServerId::trusted("1"), 4001));
     shop.pause = Some(Pause { reason: "holiday".into(), since: jiff::Timestamp::UNIX_EPOCH, until: None });
     let mut leaving = record("leaving", "silver", Phase::Offline);
     leaving.owned.removal = Some(Removal::begun(jiff::Timestamp::UNIX_EPOCH, ReclaimPolicy::Delete));
     let mut kept = shop.clone();
     kept.name = name("kept");
     kept.owned.mark = record("kept", "gold", Phase::Active).owned.mark;
+    kept.owned.allocation.port = None;
     let mut gone = Removal::begun(jiff::Timestamp::UNIX_EPOCH, ReclaimPolicy::Retain);
     gone.finished_at = Some(jiff::Timestamp::UNIX_EPOCH);
     kept.owned.removal = Some(gone);
     rig.save(&[shop.clone(), leaving, kept]).await;
+    // A state that is not trusted weighs no absences, so that the held set stays.
+    store.put_document(RECOVERY, serde_json::to_value(recovery()).ok().as_ref()).await.unwrap();
     let held = Held {
         hash: "abcdefabcdef".into(),
         names: [name("other")].into(),
@@ -139,7 +148,7 @@ pub fn good(path: &str, method: &str) -> Call {
     let body = match path {
         _ if path.ends_with("/pause") => r#"{"reason":"maintenance","until":"2099-01-01T00:00:00Z"}"#,
         _ if path.ends_with("/rollback") => r#"{"to":1,"reason":"broken"}"#,
-        "/api/v1/deletions/approve" => r#"{"hash":"abcdefabcdef"}"#,
+        "/api/v1/deletions/approve" => &format!(r#"{{"hash":"{}"}}"#, recovery().hash()),
         "/api/platform/provision" | "/api/provisioning/start" => r#"{"clientId":"shop","provider":"ploi"}"#,
         _ => "{}",
     };
@@ -209,6 +218,8 @@ async fn the_document_is_a_sound_one() {
         let told: BTreeSet<&str> = told.map(|parameter| parameter["name"].as_str().unwrap()).collect();
         assert_eq!(named, told, "{method} {path}");
         assert!(parameters.iter().all(|parameter| parameter["schema"].is_object()), "{method} {path}");
+        let mut queries = parameters.iter().filter(|parameter| parameter["in"] == "query");
+        assert!(queries.all(|parameter| parameter["description"].is_string()), "{method} {path}");
         assert_eq!(operation["requestBody"].is_object(), method == "POST", "{method} {path}");
     }
     // Every reference leads somewhere, and every component is one that something leads to.

@@ -12,7 +12,7 @@ use sitewright::app::{self, Access, App};
 use sitewright::cli::run::face;
 use sitewright::config::{Settings, StateLocation};
 use sitewright::resource::mark::Mark;
-use sitewright::resource::name::{ClientName, Instance, ServerId, Uid};
+use sitewright::resource::name::{ClientName, Instance, Uid};
 use sitewright::resource::owned::Owned;
 use sitewright::resource::secret::Secret;
 use sitewright::status::{Condition, ConditionType, Phase, Status, Truth};
@@ -65,8 +65,7 @@ pub fn event(client: Option<&str>, message: &str) -> Event {
 /// A client as the state holds it, on its way.
 pub fn record(client: &str, tier: &str, phase: Phase) -> ClientRecord {
     let mark = Mark { instance: Instance::parse("rig").unwrap(), uid: Uid::trusted(new_uid().unwrap().to_string()) };
-    let mut owned = Owned::nothing(mark);
-    owned.allocation.port = Some((ServerId::trusted("1"), 4001));
+    let owned = Owned::nothing(mark);
     let condition = |kind, status| Condition {
         kind,
         status,

@@ -103,23 +103,38 @@ async fn sixteen_readers_with_cut_connections_lose_nothing_and_see_nothing_twice
     }
 }
 
+/// Many at once, in one transaction.
+fn tell_at_once(database: &mut rusqlite::Connection, many: i64, message: &str) {
+    let told = serde_json::to_string(&event(None, message)).unwrap();
+    let transaction = database.transaction().unwrap();
+    for _ in 0..many {
+        transaction.execute("INSERT INTO event (client, event) VALUES (NULL, ?1)", [&told]).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_is_too_slow_is_dropped_with_its_place_told() {
-    /// More than a queue and every buffer between hold.
-    const MANY: i64 = 1_900;
-    let rig = Arc::new(Rig::new().await);
+    /// Together more than a queue and every buffer between hold.
+    const BATCHES: i64 = 8;
+    const BATCH: i64 = 250;
+    let rig = Rig::new().await;
+    let mut database = rusqlite::Connection::open(rig.database()).unwrap();
     let mut slow = Call::new("GET", "/api/v1/events?after=0").open_narrow(rig.address).await;
-    assert_eq!(slow.status, 200);
-    // It is alive: the first event reaches it. From then on it reads nothing.
-    let big = "x".repeat(16 * 1024);
-    rig.app.store.append_event(&event(None, &big)).await.unwrap();
+    let mut quick = stream(&rig, "?after=0", None).await;
+    // It is alive: the first events reach it. From then on it reads nothing.
+    let message = "x".repeat(16 * 1024);
+    tell_at_once(&mut database, 1, &message);
     assert_eq!(slow.event().await.and_then(|message| message.id), Some(1));
-    let quick = tokio::spawn(read_with_cuts(rig.clone(), 1, None, MANY));
-    for _ in 2..=MANY {
-        rig.app.store.append_event(&event(None, &big)).await.unwrap();
+    assert_eq!(quick.event().await.and_then(|message| message.id), Some(1));
+    let last = 1 + BATCHES * BATCH;
+    for batch in 0..BATCHES {
+        tell_at_once(&mut database, BATCH, &message);
+        // Whoever keeps up is told of everything, and so is the slow one's queue.
+        for number in 1..=BATCH {
+            assert_eq!(quick.event().await.and_then(|message| message.id), Some(1 + batch * BATCH + number));
+        }
     }
-    // Whoever kept up was told of everything, and so was the slow one's queue.
-    assert_eq!(quick.await.expect("a quick reader").len(), MANY as usize);
     let mut told = 1;
     let notice = loop {
         let message = slow.event().await.expect("the notice comes before the end");
@@ -131,10 +146,10 @@ async fn a_reader_that_is_too_slow_is_dropped_with_its_place_told() {
     };
     assert_eq!((notice.name.as_deref(), notice.id), (Some("lagged"), Some(told)));
     assert_eq!(data(&notice)["after"], told);
-    assert!(told < MANY, "it was slow");
+    assert!(told < last, "it was slow");
     assert_eq!(slow.message().await, None, "nothing follows");
     let mut again = stream(&rig, "", Some(told)).await;
-    for expected in told + 1..=MANY {
+    for expected in told + 1..=last {
         assert_eq!(again.event().await.and_then(|message| message.id), Some(expected));
     }
 }

@@ -113,6 +113,15 @@ fn variables_read_from_files_and_credentials_too() {
 }
 
 #[test]
+fn an_empty_token_is_none_and_names_of_hosts_are_checked() {
+    let file = |text: &str| Fixed::with(&[("SITEWRIGHT_CONFIG", "s.yaml")]).file("s.yaml", text);
+    let settings = loaded(&file("apiToken: \"\"\napi.hosts: [Ops.Example, \"ops.example:8443\"]\n")).settings;
+    assert_eq!(settings.api_token, None);
+    assert_eq!(settings.api_hosts, ["ops.example", "ops.example:8443"]);
+    assert!(load(&[], &file("api.hosts: https://ops.example\n")).unwrap_err()[0].contains("api.hosts"));
+}
+
+#[test]
 fn no_secret_is_shown() {
     let secret = "hunter2";
     let source = Fixed::with(&[

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use crate::api::dashboard::actions;
 use crate::api::dashboard::frame::{Page, Tempo};
 use crate::api::dashboard::history;
-use crate::api::dashboard::html::{Html, absent, breakable, link, text, time, time_or};
+use crate::api::dashboard::html::{Html, absent, breakable, lasting, link, text, time, time_or};
 use crate::api::dashboard::panels::Panels;
-use crate::api::dashboard::standing;
+use crate::api::dashboard::standing::{self, Standing};
 use crate::api::view::ClientView;
 use crate::resource::release::Pin;
 use crate::status::{Condition, ConditionType, Truth};
@@ -42,8 +42,8 @@ pub fn render(subject: &Subject, panels: &Panels, now: Timestamp) -> String {
     head(subject, now, &mut body);
     body.put(format_args!("<div class=\"columns\"><div class=\"wide\">\n"));
     conditions(client, now, &mut body);
-    plan(client, &mut body);
     history::deployments(subject, now, &mut body);
+    plan(client, &mut body);
     history::pass(subject, now, &mut body);
     history::events(&subject.events, now, &mut body);
     body.put(format_args!("</div>\n<div class=\"narrow\">\n"));
@@ -60,8 +60,8 @@ fn tempo(subject: &Subject) -> Tempo {
         return Tempo::Running;
     }
     let settled = matches!(
-        standing::Standing::shown(&subject.client),
-        standing::Standing::Ready | standing::Standing::Paused | standing::Standing::Broken
+        Standing::shown(&subject.client),
+        Standing::Ready | Standing::Paused | Standing::Broken
     );
     if settled { Tempo::Still } else { Tempo::Moving }
 }
@@ -114,37 +114,37 @@ fn conditions(client: &ClientView, now: Timestamp, out: &mut Html) {
 }
 
 /// `Reconciling`, `Stalled`, `Paused`, `Terminating`: true is the unusual case.
-fn is_abnormal(kind: ConditionType) -> bool {
+fn is_unusual(kind: ConditionType) -> bool {
     kind != ConditionType::Ready && !ConditionType::SUMMED.contains(&kind)
 }
 
 fn step(client: &ClientView, condition: &Condition, now: Timestamp, out: &mut Html) {
-    let abnormal = is_abnormal(condition.kind);
-    let chip = match condition.kind {
-        // Work under way is no mishap, nor is a pause that a person set.
-        ConditionType::Reconciling if condition.status == Truth::True => {
-            standing::chip(standing::Standing::Waiting, "True")
-        }
-        ConditionType::Paused | ConditionType::Terminating if condition.status == Truth::True => {
-            standing::chip(standing::Standing::Paused, "True")
-        }
-        _ => standing::truth(condition.status, abnormal),
-    };
     let old = condition.observed_generation < client.generation;
-    let old = if old {
-        format!(" <span class=\"soft\">of generation {}</span>", condition.observed_generation)
-    } else {
-        String::new()
-    };
-    let quiet = if abnormal && condition.status == Truth::False { " class=\"quiet\"" } else { "" };
+    let old = if old { format!(", of generation {}", condition.observed_generation) } else { String::new() };
     out.put(format_args!(
-        "<li{quiet}><div class=\"name\"><strong>{kind:?}</strong>{chip}</div>\
-         <p>{message}</p><p class=\"soft\"><code>{reason}</code> since {since}{old}</p></li>\n",
+        "<li id=\"k-{kind:?}\"><strong>{kind:?}</strong><div><p>{message}</p>\
+         <p class=\"soft\"><code>{reason}</code> for {lasting}{old}</p></div>{chip}</li>\n",
         kind = condition.kind,
         message = text(&condition.message),
         reason = text(&condition.reason),
-        since = time(condition.last_transition_time, now),
+        lasting = lasting(condition.last_transition_time, now),
+        chip = verdict(condition),
     ));
+}
+
+/// The chip of a condition. Work under way is no mishap, nor is a pause that a person set; what is unusual and not so is
+/// nothing to look at.
+fn verdict(condition: &Condition) -> String {
+    let is_true = condition.status == Truth::True;
+    let standing = match condition.kind {
+        ConditionType::Stalled if is_true => Standing::Broken,
+        ConditionType::Reconciling if is_true => Standing::Waiting,
+        ConditionType::Paused | ConditionType::Terminating if is_true => Standing::Paused,
+        kind if is_unusual(kind) && condition.status == Truth::False => return "<span class=\"chip\">False</span>".into(),
+        _ if is_true => Standing::Ready,
+        _ => Standing::Waiting,
+    };
+    standing::chip(standing, &format!("{:?}", condition.status))
 }
 
 /// A plan is a fresh look that spends calls, so it is made when somebody asks for it.

@@ -71,7 +71,12 @@ pub fn time(at: Timestamp, now: Timestamp) -> String {
     format!("<time datetime=\"{at}\" title=\"{at:.0}\">{}</time>", moment::relative(at, now))
 }
 
-/// The same; a dash with a word for screen readers where there is none.
+/// How long something has been so, with the moment when it began.
+pub fn lasting(since: Timestamp, now: Timestamp) -> String {
+    format!("<time datetime=\"{since}\" title=\"since {since:.0}\">{}</time>", moment::took(since, now))
+}
+
+/// The same as [`time`]; a dash with a word for screen readers where there is none.
 pub fn time_or(at: Option<Timestamp>, now: Timestamp, none: &str) -> String {
     at.map_or_else(|| absent(none), |at| time(at, now))
 }

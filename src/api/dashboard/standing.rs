@@ -95,17 +95,6 @@ pub fn phase(client: &ClientView) -> String {
     chip(Standing::shown(client), &format!("{:?}", client.phase))
 }
 
-/// The chip of a condition's status. An abnormal condition (`Stalled`, …) is not well when it is true.
-pub fn truth(status: Truth, is_abnormal: bool) -> String {
-    let standing = match (status, is_abnormal) {
-        (Truth::True, false) => Standing::Ready,
-        (Truth::True, true) => Standing::Broken,
-        (Truth::False, true) => Standing::Paused,
-        (Truth::False, false) | (Truth::Unknown, _) => Standing::Waiting,
-    };
-    chip(standing, &format!("{status:?}"))
-}
-
 /// The chip of a deploy.
 pub fn deployment(state: DeploymentState) -> String {
     let (standing, word) = match state {
