@@ -64,7 +64,7 @@ fn gauge(gauge: &Gauge, now: Timestamp, out: &mut Html) {
         chip = chip(standing, word),
         remaining = view.remaining,
         limit = view.limit,
-        share = u64::from(used.min(view.limit)) * 100 / u64::from(view.limit.max(1)),
+        share = f64::from(used.min(view.limit) * 1000 / view.limit.max(1)) / 10.0,
     ));
     forecast(gauge, now, out);
     out.put(format_args!("<p class=\"soft\">As noted {}.</p></section>\n", time(gauge.noted.at, now)));

@@ -59,10 +59,7 @@ fn tempo(subject: &Subject) -> Tempo {
     if subject.deployments.iter().any(|one| one.state == DeploymentState::Running) {
         return Tempo::Running;
     }
-    let settled = matches!(
-        Standing::shown(&subject.client),
-        Standing::Ready | Standing::Paused | Standing::Broken
-    );
+    let settled = matches!(Standing::shown(&subject.client), Standing::Ready | Standing::Paused | Standing::Broken);
     if settled { Tempo::Still } else { Tempo::Moving }
 }
 
@@ -140,7 +137,9 @@ fn verdict(condition: &Condition) -> String {
         ConditionType::Stalled if is_true => Standing::Broken,
         ConditionType::Reconciling if is_true => Standing::Waiting,
         ConditionType::Paused | ConditionType::Terminating if is_true => Standing::Paused,
-        kind if is_unusual(kind) && condition.status == Truth::False => return "<span class=\"chip\">False</span>".into(),
+        kind if is_unusual(kind) && condition.status == Truth::False => {
+            return "<span class=\"chip\">False</span>".into();
+        }
         _ if is_true => Standing::Ready,
         _ => Standing::Waiting,
     };

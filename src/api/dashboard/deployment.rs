@@ -24,9 +24,10 @@ pub fn render(one: &Deployment, log: &str, now: Timestamp) -> String {
         "<div class=\"columns\"><div class=\"wide\"><section aria-labelledby=\"log\"><h2 id=\"log\">Log</h2>\n"
     ));
     history::log_of(one, log, &mut body);
-    body.put(format_args!("</section></div>\n<div class=\"narrow\">\n"));
-    facts(one, now, &mut body);
+    body.put(format_args!("</section>\n"));
     configuration(one, &mut body);
+    body.put(format_args!("</div>\n<div class=\"narrow\">\n"));
+    facts(one, now, &mut body);
     body.put(format_args!("</div></div>\n"));
     let tempo = if one.state == DeploymentState::Running { Tempo::Running } else { Tempo::Still };
     let title = format!("Release {} of {}", one.number, one.client);

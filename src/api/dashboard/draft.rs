@@ -183,15 +183,16 @@ impl Yaml {
     }
 
     fn labels(&mut self, labels: &[&str]) {
-        if labels.is_empty() {
-            return;
+        let pair = |label: &&str| label.split_once('=').filter(|(key, _)| !key.trim().is_empty()).is_some();
+        let (good, bad): (Vec<&str>, Vec<&str>) = labels.iter().partition(|label| pair(label));
+        if !good.is_empty() {
+            self.line(1, "labels:");
         }
-        self.line(1, "labels:");
-        for label in labels {
-            match label.split_once('=') {
-                Some((key, value)) if !key.trim().is_empty() => self.pair(2, key.trim(), value.trim()),
-                _ => self.finding("metadata.labels", "labels such as tier=gold are expected, with commas between them"),
-            }
+        for (key, value) in good.iter().filter_map(|label| label.split_once('=')) {
+            self.pair(2, key.trim(), value.trim());
+        }
+        if !bad.is_empty() {
+            self.finding("metadata.labels", "labels such as tier=gold are expected, with commas between them");
         }
     }
 
