@@ -140,12 +140,12 @@ async fn a_held_set_goes_only_when_its_number_is_typed() {
     rig.set("SITEWRIGHT_DELETION_GRACE", "1h");
     let names: Vec<String> = (0..6).map(|number| format!("heldpage{number}")).collect();
     for name in &names {
-        rig.write(&format!("{name}.yaml"), &spec(name, "  reconcile: { mode: observe }\n"));
+        rig.write(&format!("{name}.yaml"), &spec(name, ""));
     }
     let desk = Desk::open(rig).await;
     let browser = &desk.browser;
     for name in &names {
-        desk.rig.until(name, 60, |record| record.observed_generation == 1).await;
+        desk.rig.ready(name).await;
     }
     browser.go("/deletions").await;
     desk.mark().await;

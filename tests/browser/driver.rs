@@ -47,7 +47,9 @@ impl Browser {
             .expect("chromedriver starts");
         let mut lines = BufReader::new(driver.stdout.take().expect("its stdout")).lines();
         let port = lines
-            .find_map(|line| line.expect("a line").rsplit_once("on port ")?.1.trim_end_matches('.').parse::<u16>().ok())
+            .find_map(|line| {
+                line.expect("a line").rsplit_once("successfully on port ")?.1.trim_end_matches('.').parse::<u16>().ok()
+            })
             .expect("chromedriver names its port");
         std::thread::spawn(move || lines.for_each(drop)); // a full pipe would hold it up
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");

@@ -44,9 +44,9 @@ async fn a_spec_saved_in_the_wizard_becomes_ready_on_screen_without_a_reload() {
     );
 
     // What it would lead to, before anything is written.
-    browser.click("a[data-fetch=plan]").await;
-    browser.until("the plan is shown", "document.querySelector('#plan .diff')").await;
-    let plan = browser.text("#plan").await;
+    browser.click("a[data-fetch]").await;
+    browser.until("the plan is shown", "document.querySelector('#plan-place .diff')").await;
+    let plan = browser.text("#plan-place").await;
     assert!(plan.contains("create Site wiznew.agency.example") && plan.contains("Cost:"), "{plan}");
     assert!(desk.rig.client("wiznew").await.is_none(), "a look wrote something");
     browser.picture("new").await;

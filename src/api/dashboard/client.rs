@@ -69,9 +69,12 @@ fn head(subject: &Subject, now: Timestamp, out: &mut Html) {
         (Some(url), Some(domain)) => link(url, domain),
         _ => "its domain is not known: its spec cannot be read".to_owned(),
     };
+    let running = subject.deployments.iter().find(|one| one.state == DeploymentState::Running);
+    let log = running.map(|one| format!(" · <a href=\"/deployments/{}\">log of release {}</a>", one.id, one.number));
+    let log = log.unwrap_or_default();
     out.put(format_args!(
         "<p class=\"crumbs\"><a href=\"/\">Fleet</a></p>\n<div class=\"head\"><h1>{}</h1>{}</div>\n\
-         <p class=\"domain\">{domain}</p>\n<p class=\"sentence\" id=\"sentence\">{}</p>\n",
+         <p class=\"domain\">{domain}{log}</p>\n<p class=\"sentence\" id=\"sentence\">{}</p>\n",
         breakable(&client.name),
         standing::phase(client),
         text(&client.message),
@@ -80,7 +83,7 @@ fn head(subject: &Subject, now: Timestamp, out: &mut Html) {
         let until =
             pause.until.map_or_else(|| "until somebody resumes it".to_owned(), |at| format!("until {}", time(at, now)));
         out.put(format_args!(
-            "<p class=\"notice paused\"><strong>Paused {until}.</strong> <span>{}, since {}</span></p>\n",
+            "<p class=\"notice paused\"><strong>Paused {until}.</strong> <span>{}, set {}</span></p>\n",
             text(&pause.reason),
             time(pause.since, now)
         ));
@@ -88,8 +91,8 @@ fn head(subject: &Subject, now: Timestamp, out: &mut Html) {
     if let Some(pin) = &subject.pin {
         let until = pin.until.map(|at| format!(", or {}", time(at, now))).unwrap_or_default();
         out.put(format_args!(
-            "<p class=\"notice paused\"><strong>Rolled back to release {}.</strong> <span>{}, since {}; it holds until \
-             <code>spec.source</code> changes, a redeploy{until}.</span></p>\n",
+            "<p class=\"notice paused\"><strong>Rolled back to release {}.</strong> <span>{}, set {}; it holds until \
+             <code>spec.source</code> changes or a redeploy{until}.</span></p>\n",
             pin.number,
             text(&pin.reason),
             time(pin.since, now)
@@ -152,8 +155,8 @@ fn plan(client: &ClientView, out: &mut Html) {
     out.put(format_args!(
         "<section aria-labelledby=\"plan-title\"><h2 id=\"plan-title\">Plan</h2>\
          <p class=\"soft\">What would be done now, by a fresh look at the providers. It spends calls and writes nothing.</p>\
-         <p><a class=\"button\" href=\"/clients/{name}/plan\" data-fetch=\"plan\">Show the plan</a></p>\
-         <div id=\"plan\" data-keep aria-live=\"polite\"></div></section>\n"
+         <p><a class=\"button\" href=\"/clients/{name}/plan\" data-fetch=\"plan-place\">Show the plan</a></p>\
+         <div id=\"plan-place\" data-keep aria-live=\"polite\"></div></section>\n"
     ));
 }
 

@@ -7,6 +7,7 @@ const LOOK_PAUSE = 400; // at least this long between two looks
 const RECONNECT = 2000;
 const TYPING_DELAY = 250;
 const FATE_POLL = 250;
+const SAID_FOR = 12000; // what went wrong stays until something else is said
 const FATE_PATIENCE = 120; // polls
 
 const $ = (selector, root = document) => root.querySelector(selector);
@@ -182,8 +183,12 @@ async function beat() {
 
 // ---- acting -------------------------------------------------------------------------------------------------------
 
+let silence = null;
+
 function say(text, bad = false) {
   const place = $("#said");
+  clearTimeout(silence);
+  if (!bad) silence = setTimeout(() => say("", true), SAID_FOR);
   place.textContent = text;
   place.classList.toggle("bad", bad);
   place.classList.toggle("shown", text !== "");

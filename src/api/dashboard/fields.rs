@@ -92,6 +92,7 @@ pub const FIELDS: &[Field] = &[
     )),
     line(Group::Who, "displayName", "spec.displayName", "Name for people", "As it is written on the site."),
     needed(line(Group::Who, "domain", "spec.domain", "Domain", "The host name of the site.")),
+    line(Group::Who, "labels", "metadata.labels", "Labels", "Such as tier=gold, with commas between them."),
     with(
         line(
             Group::Who,
@@ -102,7 +103,6 @@ pub const FIELDS: &[Field] = &[
         ),
         Input::Lines,
     ),
-    line(Group::Who, "labels", "metadata.labels", "Labels", "Such as tier=gold, with commas between them."),
     with(
         line(Group::Site, "template", "spec.template", "Template", "The kind of site."),
         Input::Choice(&[

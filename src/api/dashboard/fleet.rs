@@ -155,7 +155,7 @@ fn notices(overview: &Overview, deletions: &Deletions, now: Timestamp, out: &mut
     if let Some(pause) = &overview.pause {
         let until = pause.until.map(|at| format!(", until {}", time(at, now))).unwrap_or_default();
         let way = "From a terminal: <code>sitewright resume --all</code>";
-        let said = format!("{}, since {}{until}. {way}", text(&pause.reason), time(pause.since, now));
+        let said = format!("{}, set {}{until}. {way}", text(&pause.reason), time(pause.since, now));
         notice("paused", "All clients are paused.", said);
     }
     if let Some(held) = &deletions.held {

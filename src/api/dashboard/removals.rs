@@ -116,12 +116,17 @@ fn calendar(deletions: &Deletions, now: Timestamp, out: &mut Html) {
 fn leaves(client: &Scheduled, now: Timestamp, out: &mut Html) {
     let stop = |at: Option<Timestamp>, what: &str| {
         let class = if at.is_some_and(|at| at <= now) { "done" } else { "ahead" };
-        let at = at
-            .map_or_else(|| "never".to_owned(), |at| format!("{} <span class=\"soft\">{at:.0}</span>", time(at, now)));
+        let at = at.map_or_else(
+            || "not known".to_owned(),
+            |at| format!("{} <span class=\"soft\">{at:.0}</span>", time(at, now)),
+        );
         format!("<li class=\"{class}\"><strong>{what}</strong> <span>{at}</span></li>")
     };
     let database = match client.database_policy {
-        ReclaimPolicy::Retain => stop(None, "Database dropped (it is kept, its login closed)"),
+        ReclaimPolicy::Retain => {
+            "<li class=\"ahead\"><strong>Database kept</strong> <span>never dropped; its login is closed</span></li>"
+                .to_owned()
+        }
         ReclaimPolicy::Delete => {
             stop(client.database_drop_at, "Database dropped, after a dump that was restored on trial")
         }

@@ -162,7 +162,7 @@ fn verdict(answers: &Answers, draft: &Draft, shown: &[Finding], around: &Surroun
     let is_good = shown.is_empty() && !answers.is_empty() && !draft.in_force;
     if is_good {
         out.put(format_args!(
-            "<a class=\"button\" href=\"/new/plan?{}\" data-fetch=\"plan\">Show the plan</a>",
+            "<a class=\"button\" href=\"/new/plan?{}\" data-fetch=\"plan-place\">Show the plan</a>",
             text(&query)
         ));
     }
@@ -173,7 +173,7 @@ fn verdict(answers: &Answers, draft: &Draft, shown: &[Finding], around: &Surroun
             text(&draft.text)
         ));
     }
-    out.put(format_args!("</div>\n<div id=\"plan\" data-keep aria-live=\"polite\"></div>\n"));
+    out.put(format_args!("</div>\n<div id=\"plan-place\" data-keep aria-live=\"polite\"></div>\n"));
 }
 
 /// The draft was saved and taken up: how the client stands, while it comes to be.
