@@ -4,6 +4,7 @@
 //! its own name point here (DNS rebinding) gets nothing.
 
 pub mod deletions;
+pub mod metrics;
 pub mod page;
 pub mod problem;
 pub mod view;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::api::problem::Problem;
 use crate::api::view::{ClientView, Lens};
+use crate::controller::running::Controller;
 use crate::resource::name::ClientName;
 use crate::resource::secret::Secret;
 use crate::store::Store;
@@ -41,12 +43,19 @@ pub struct Api {
     store: Arc<dyn Store>,
     lens: Arc<Lens>,
     token: Option<Secret>,
+    controller: Option<Arc<Controller>>,
 }
 
 impl Api {
     /// A face over a state. With a token every address may be listened on, and reading needs it there.
     pub fn new(store: Arc<dyn Store>, lens: Lens, token: Option<Secret>) -> Self {
-        Api { store, lens: Arc::new(lens), token }
+        Api { store, lens: Arc::new(lens), token, controller: None }
+    }
+
+    /// The same face of a process that runs the loop: `/metrics` tells of it.
+    pub fn with_controller(mut self, controller: Arc<Controller>) -> Self {
+        self.controller = Some(controller);
+        self
     }
 }
 
@@ -89,6 +98,7 @@ pub fn router(api: Api) -> Router {
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/version", get(version))
+        .route("/metrics", get(measured))
         .route("/api/v1/clients", get(clients))
         .route("/api/v1/clients/{name}", get(client))
         .route("/api/v1/deletions", get(deletions))
@@ -169,6 +179,14 @@ async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
 
 async fn version() -> Json<serde_json::Value> {
     Json(serde_json::json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }))
+}
+
+async fn measured(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
+    let (text, answers) = api.controller.as_ref().map(|controller| controller.measured()).unwrap_or_default();
+    let overview = view::overview(&*api.store, &api.lens).await?;
+    let deletions = deletions::deletions(&*api.store, &api.lens).await?;
+    let body = metrics::text(&text, &overview, &deletions, &answers);
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], body))
 }
 
 async fn clients(State(api): State<Api>) -> Result<Json<view::Overview>, Problem> {

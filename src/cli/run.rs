@@ -102,7 +102,8 @@ pub async fn serve(session: &Session, app: &App, progress: &Progress) -> anyhow:
     let (stopper, stop) = watch::channel(false);
     let face = match app.settings.listen {
         Some(address) => {
-            let api = api::Api::new(app.store.clone(), session.lens()?, app.settings.api_token.clone());
+            let api = api::Api::new(app.store.clone(), session.lens()?, app.settings.api_token.clone())
+                .with_controller(app.controller.clone());
             let listener = api::listen(address, &api).await?;
             progress.say(format!("status page: http://{}/", listener.local_addr()?));
             Some(tokio::spawn(api::serve(listener, api, stop.clone())))
