@@ -17,6 +17,7 @@ pub mod health;
 pub mod hub;
 pub mod input;
 pub mod listener;
+pub mod metrics;
 pub mod operations;
 pub mod page;
 pub mod pages;
@@ -42,6 +43,7 @@ use crate::api::operations::operations;
 use crate::api::plan::PlanDocument;
 use crate::api::problem::Problem;
 use crate::api::view::Lens;
+use crate::controller::running::Controller;
 use crate::resource::name::ClientName;
 use crate::resource::secret::Secret;
 use crate::store::Store;
@@ -62,6 +64,8 @@ pub struct Parts {
     pub hosts: Vec<String>,
     /// When the loop last turned.
     pub beats: watch::Receiver<Option<Instant>>,
+    /// The loop, where this process runs it: `/metrics` tells of it.
+    pub controller: Option<Arc<Controller>>,
     /// How a plan is made.
     pub look: Look,
 }
@@ -74,6 +78,7 @@ pub struct Api {
     token: Option<Secret>,
     hosts: Arc<[Host]>,
     beats: watch::Receiver<Option<Instant>>,
+    controller: Option<Arc<Controller>>,
     look: Look,
     plans: Arc<Semaphore>,
     streams: Arc<Semaphore>,
@@ -90,6 +95,7 @@ impl Api {
             token: parts.token,
             hosts: parts.hosts.iter().filter_map(|host| Host::parse(host)).collect(),
             beats: parts.beats,
+            controller: parts.controller,
             look: parts.look,
             plans: Arc::new(Semaphore::new(clients::PLANS_AT_ONCE)),
             streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),

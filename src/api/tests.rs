@@ -120,7 +120,7 @@ async fn ask_from(
 fn parts(store: Arc<MemoryStore>, token: Option<&str>) -> Parts {
     let beats = watch::Sender::new(Some(Instant::now())).subscribe();
     let look: Look = Arc::new(|_| Box::pin(async { Ok(None) }));
-    Parts { store, lens: lens(), token: token.map(Secret::new), hosts: Vec::new(), beats, look }
+    Parts { store, lens: lens(), token: token.map(Secret::new), hosts: Vec::new(), beats, controller: None, look }
 }
 
 fn face(store: Arc<MemoryStore>, token: Option<&str>) -> Api {

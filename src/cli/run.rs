@@ -147,6 +147,7 @@ pub fn face(app: &App, lens: Lens) -> Api {
         token: app.settings.api_token.clone(),
         hosts: app.settings.api_hosts.clone(),
         beats: app.controller.beats(),
+        controller: Some(app.controller.clone()),
         look: look(app),
     })
 }
