@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -187,17 +187,17 @@ pub async fn list(State(api): State<Api>, Asked(query): Asked<ClientsQuery>) -> 
     let next = clients.last().map(|last| last.name.clone()).filter(|_| has_more);
     let link = next.as_ref().map(|next| [(header::LINK, link(&query, next))]);
     let overview = view::around(&*api.store, clients).await?;
-    Ok((link.into_iter().flatten().collect::<axum::http::HeaderMap>(), Json(ClientPage { overview, next })))
+    Ok((link.into_iter().flatten().collect::<HeaderMap>(), Json(ClientPage { overview, next })))
 }
 
 /// The next page (RFC 8288).
-fn link(query: &ClientsQuery, next: &str) -> axum::http::HeaderValue {
+fn link(query: &ClientsQuery, next: &str) -> HeaderValue {
     let limit = query.limit.map(|limit| limit.to_string());
     let given = [("selector", &query.selector), ("phase", &query.phase), ("limit", &limit)];
     let given = given.into_iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value.as_str())));
     let query = Serializer::new(String::new()).extend_pairs(given).append_pair("cursor", next).finish();
     let link = format!("</api/v1/clients?{query}>; rel=\"next\"");
-    axum::http::HeaderValue::try_from(link).unwrap_or(axum::http::HeaderValue::from_static("")) // escaped: always one
+    HeaderValue::try_from(link).unwrap_or(HeaderValue::from_static("")) // escaped: always one
 }
 
 /// One client.

@@ -1,14 +1,16 @@
-//! What monitors ask: alive, ready, which version.
+//! What monitors ask: alive, ready, which version, what was counted.
 
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::api::Api;
 use crate::api::problem::Problem;
+use crate::api::{Api, deletions, metrics, view};
 
 /// The loop turns four times a second; one that did not for this long is stuck, or cannot use the state.
 const BEAT_AGE_MAX: Duration = Duration::from_secs(10);
@@ -52,4 +54,13 @@ pub async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
 /// Which program this is.
 pub async fn version() -> Json<Version> {
     Json(Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
+}
+
+/// What the loop counted and how everybody stands, for a scraper.
+pub async fn measured(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
+    let (text, answers) = api.controller.as_ref().map(|controller| controller.measured()).unwrap_or_default();
+    let overview = view::overview(&*api.store, &api.lens).await?;
+    let deletions = deletions::deletions(&*api.store, &api.lens).await?;
+    let body = metrics::text(&text, &overview, &deletions, &answers);
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], body))
 }

@@ -18,6 +18,7 @@ pub mod health;
 pub mod hub;
 pub mod input;
 pub mod listener;
+pub mod metrics;
 pub mod moment;
 pub mod operations;
 pub mod plan;
@@ -42,6 +43,7 @@ use crate::api::operations::operations;
 use crate::api::plan::PlanDocument;
 use crate::api::problem::Problem;
 use crate::api::view::Lens;
+use crate::controller::running::Controller;
 use crate::resource::name::ClientName;
 use crate::resource::secret::Secret;
 use crate::store::Store;
@@ -76,6 +78,8 @@ pub struct Parts {
     pub hosts: Vec<String>,
     /// When the loop last turned.
     pub beats: watch::Receiver<Option<Instant>>,
+    /// The loop, where this process runs it: `/metrics` tells of it.
+    pub controller: Option<Arc<Controller>>,
     /// How a plan is made.
     pub look: Look,
     /// What the settings say of the dashboard.
@@ -90,6 +94,7 @@ pub struct Api {
     token: Option<Secret>,
     hosts: Arc<[Host]>,
     beats: watch::Receiver<Option<Instant>>,
+    controller: Option<Arc<Controller>>,
     look: Look,
     dashboard: Arc<dashboard::Options>,
     plans: Arc<Semaphore>,
@@ -107,6 +112,7 @@ impl Api {
             token: parts.token,
             hosts: parts.hosts.iter().filter_map(|host| Host::parse(host)).collect(),
             beats: parts.beats,
+            controller: parts.controller,
             look: parts.look,
             dashboard: Arc::new(parts.dashboard),
             plans: Arc::new(Semaphore::new(clients::PLANS_AT_ONCE)),

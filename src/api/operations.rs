@@ -7,7 +7,9 @@ use schemars::{JsonSchema, Schema};
 
 use crate::api::plan::PlanDocument;
 use crate::api::view::ClientView;
-use crate::api::{Api, clients, dashboard, deletions, deployments, document, health, provisioning, requests, stream};
+use crate::api::{
+    Api, clients, dashboard, deletions, deployments, document, health, metrics, provisioning, requests, stream,
+};
 use crate::store::history::Deployment;
 
 /// The shape of a part of a request or an answer.
@@ -179,6 +181,8 @@ fn surroundings() -> Vec<Operation> {
         Operation::open("/readyz", "readyz", "Whether the loop turns and the state answers", get(health::ready))
             .text("text/plain; charset=utf-8")
             .fails(&[503]),
+        Operation::read("/metrics", "metrics", "What the loop counted, for a scraper", get(health::measured))
+            .text(metrics::CONTENT_TYPE),
         Operation::read("/version", "version", "Name and version of the program", get(health::version))
             .gives::<health::Version>(),
         Operation::read("/openapi.json", "openapi", "This document", get(document::serve)),

@@ -128,6 +128,7 @@ fn parts(store: Arc<MemoryStore>, token: Option<&str>) -> Parts {
         token: token.map(Secret::new),
         hosts: Vec::new(),
         beats,
+        controller: None,
         look,
         dashboard: Default::default(),
     }

@@ -15,8 +15,9 @@ use crate::plan::draft::later;
 use crate::provider::tally::Calls;
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::ClientName;
-use crate::resource::owned::OwnedResource;
+use crate::resource::owned::{Owned, OwnedResource};
 use crate::resource::release::{Fingerprint, Releases};
+use crate::resource::uptime::Incident;
 use crate::spec::client_spec::ClientSpec;
 use crate::spec::defaults::Defaults;
 use crate::spec::parse::parse;
@@ -109,12 +110,52 @@ pub struct ClientView {
     pub resources: Vec<ResourceView>,
     /// The newest deploy.
     pub last_deployment: Option<DeploymentView>,
+    /// How it answered, as far as it was looked at.
+    pub health: Option<HealthView>,
     /// Labels of the spec.
     pub labels: BTreeMap<String, String>,
     /// File of the spec, below the specs directory.
     pub file: Option<String>,
     /// The pause of this client.
     pub pause: Option<Pause>,
+}
+
+/// How a site answered over time.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthView {
+    /// The newest look.
+    pub looked_at: Timestamp,
+    /// Share of the watched time of the day before that look in which it was well, 0 to 1; none where nobody watched.
+    pub uptime_24h: Option<f64>,
+    /// Of the last 7 days.
+    pub uptime_7d: Option<f64>,
+    /// Of the last 30 days.
+    pub uptime_30d: Option<f64>,
+    /// The incident that lasts.
+    pub incident: Option<Incident>,
+    /// Incidents of the last 30 days, the newest first.
+    pub incidents: Vec<Incident>,
+    /// End of the served certificate's validity.
+    pub certificate_expires_at: Option<Timestamp>,
+}
+
+impl HealthView {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn of(owned: &Owned) -> Option<Self> {
+        let (_, looked_at) = owned.uptime.looks?;
+        let uptime = |days| owned.uptime.ratio(Self::DAY * days, looked_at);
+        Some(HealthView {
+            looked_at,
+            uptime_24h: uptime(1),
+            uptime_7d: uptime(7),
+            uptime_30d: uptime(30),
+            incident: owned.uptime.incident().cloned(),
+            incidents: owned.uptime.incidents.iter().rev().cloned().collect(),
+            certificate_expires_at: owned.details.probe.as_ref().and_then(|seen| seen.value.certificate_expires_at),
+        })
+    }
 }
 
 /// One resource.
@@ -289,6 +330,7 @@ pub fn client(record: &ClientRecord, lens: &Lens) -> ClientView {
         conditions: record.status.conditions.clone(),
         resources: record.owned.resources.iter().map(resource).collect(),
         last_deployment: last_deployment(&record.owned.releases),
+        health: HealthView::of(&record.owned),
         labels: spec.map(|spec| spec.metadata.labels).unwrap_or_default(),
         file: record.accepted.as_ref().map(|accepted| accepted.file.clone()),
         pause: record.pause.clone(),

@@ -6,7 +6,7 @@ use comfy_table::Cell;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::api::view::{self, ClientView, DeploymentView};
+use crate::api::view::{self, ClientView, DeploymentView, HealthView};
 use crate::app::Access;
 use crate::cli::events;
 use crate::cli::session::{self, Session};
@@ -18,6 +18,8 @@ use crate::store::history::DeploymentState;
 
 /// Events that are shown.
 const EVENTS_SHOWN: usize = 10;
+/// Incidents that are shown, the newest.
+const INCIDENTS_SHOWN: usize = 5;
 /// Lines of a failed deploy's log that are shown.
 const LOG_LINES: usize = 12;
 
@@ -86,6 +88,10 @@ fn text(description: &Description, now: Timestamp) -> String {
         let _ = writeln!(out, "\n{}", paint(BOLD, "Last deployment"));
         deployment_text(deployment, now, &mut out);
     }
+    if let Some(health) = &client.health {
+        let _ = writeln!(out, "\n{}", paint(BOLD, "Health"));
+        health_text(health, now, &mut out);
+    }
     if !description.events.is_empty() {
         let _ = writeln!(out, "\n{}", paint(BOLD, "Events"));
         description.events.iter().for_each(|event| out.push_str(&events::line(event)));
@@ -136,6 +142,30 @@ fn conditions(client: &ClientView, now: Timestamp) -> String {
         ]);
     }
     terminal::render(&table)
+}
+
+fn health_text(health: &HealthView, now: Timestamp, out: &mut String) {
+    let share =
+        |share: Option<f64>| share.map_or_else(|| "not watched".into(), |share| format!("{:.2} %", share * 100.0));
+    let _ = writeln!(
+        out,
+        "  well for {} of a day, {} of 7 days, {} of 30 days; looked at {}",
+        share(health.uptime_24h),
+        share(health.uptime_7d),
+        share(health.uptime_30d),
+        when::absolute(health.looked_at, now)
+    );
+    if let Some(at) = health.certificate_expires_at {
+        let _ = writeln!(out, "  its certificate expires {}", when::absolute(at, now));
+    }
+    for incident in health.incidents.iter().take(INCIDENTS_SHOWN) {
+        let lasted = match incident.ended {
+            Some(ended) => format!("for {}", when::took(incident.began, ended)),
+            None => paint(RED, "until now").to_string(),
+        };
+        let began = when::absolute(incident.began, now);
+        let _ = writeln!(out, "  down since {began} {lasted}: {}", terminal::one_line(&incident.cause));
+    }
 }
 
 fn deployment_text(deployment: &DeploymentView, now: Timestamp, out: &mut String) {

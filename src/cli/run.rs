@@ -148,6 +148,7 @@ pub fn face(app: &App, lens: Lens) -> Api {
         token: app.settings.api_token.clone(),
         hosts: app.settings.api_hosts.clone(),
         beats: app.controller.beats(),
+        controller: Some(app.controller.clone()),
         look: look(app),
         dashboard: dashboard::Options {
             save: app.settings.dashboard_save.then(|| app.settings.specs.clone()),

@@ -111,6 +111,7 @@ impl Accounts {
     pub async fn kept_during<T>(&self, work: impl Future<Output = Stored<T>>) -> Stored<T> {
         self.restore().await?;
         self.budgets.values().for_each(|budget| budget.reserve(Some(0)));
+        self.tell_asked().await; // who looks right after the start sees the accounts
         let (ended, end) = watch::channel(false);
         let work = async {
             let done = work.await;

@@ -60,7 +60,10 @@ impl Chronicle {
     /// # Errors
     /// The state cannot be written.
     pub async fn note_write(&self, client: &ClientName, action: &Action, result: &Result<(), Failure>) -> Stored<()> {
-        let was_sent = !matches!(result, Err(Failure::Store(_) | Failure::Rule { .. }));
+        let was_sent = match result {
+            Ok(()) => true,
+            Err(failure) => matches!(failure, Failure::Provider(_)) && !failure.is_withdrawn(),
+        };
         if action.op == Op::Adopt || !was_sent {
             return Ok(());
         }

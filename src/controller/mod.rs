@@ -13,6 +13,7 @@ pub mod former_life;
 pub mod known_secrets;
 pub mod ledger;
 pub mod listings;
+pub mod meters;
 pub mod observer;
 pub mod options;
 pub mod orphans;

@@ -79,7 +79,7 @@ impl Observer {
         let pace = DetailPace { audit: audit_period, poll: first, longest };
         Observer {
             details: DetailReader::new(clock, pace, digests),
-            outside: OutsideLooks::new(providers.outside.clone(), clock, first),
+            outside: OutsideLooks::new(providers.outside.clone(), providers.tally.clone(), clock, first),
             providers,
             clock,
             policy,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::controller::clock::Clock;
 use crate::plan::draft::later;
 use crate::provider::Outside;
+use crate::provider::tally::Tally;
 use crate::resource::certificate::CertificateStatus;
 use crate::resource::desired::{Desired, DesiredSite, DesiredState};
 use crate::resource::name::HostName;
@@ -23,14 +24,15 @@ const PUBLISHED_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Looks from outside, each in its own time; what they showed is remembered with the client.
 pub struct OutsideLooks {
     outside: Arc<dyn Outside>,
+    tally: Arc<Tally>,
     clock: Clock,
     poll: Duration,
 }
 
 impl OutsideLooks {
     /// What is not as it should be is looked at again every `poll`.
-    pub fn new(outside: Arc<dyn Outside>, clock: Clock, poll: Duration) -> Self {
-        OutsideLooks { outside, clock, poll }
+    pub fn new(outside: Arc<dyn Outside>, tally: Arc<Tally>, clock: Clock, poll: Duration) -> Self {
+        OutsideLooks { outside, tally, clock, poll }
     }
 
     /// Name servers are asked only after we published (a negative answer would be cached); the site once it can answer.
@@ -56,7 +58,10 @@ impl OutsideLooks {
             && desired.state == DesiredState::Active;
         if can_answer && probe_is_due(&owned.details, desired, self.poll, now) {
             let client = desired.client.as_str();
-            let probe = self.outside.probe(&wanted.domain, desired.certificate, &desired.health, client).await;
+            let mut probe = self.outside.probe(&wanted.domain, desired.certificate, &desired.health, client).await;
+            if matches!(probe.outcome, ProbeOutcome::Unreachable(_)) && self.tally.is_cut_off() {
+                probe.outcome = ProbeOutcome::CutOff;
+            }
             if matches!(probe.outcome, ProbeOutcome::WrongSite(_)) {
                 owned.details.vhost = None; // decisions 19: a failed identity look triggers a read at once
             }

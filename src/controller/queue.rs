@@ -99,10 +99,10 @@ impl WorkQueue {
         state.urgent.remove(name);
     }
 
-    /// Clients that are queued and running.
-    pub fn len(&self) -> (usize, usize) {
-        let state = self.state.lock();
-        (state.due.len(), state.running.len())
+    /// Clients whose time has come, and those that are running.
+    pub fn depth(&self) -> (usize, usize) {
+        let (state, now) = (self.state.lock(), Instant::now());
+        (state.due.values().filter(|at| **at <= now).count(), state.running.len())
     }
 
     /// The earliest time anything is due; now while a pass runs; `None` when nothing is.
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(queue.next(Take::Any).await, name("acme"));
         assert_eq!(start.elapsed().as_secs(), 3);
         queue.done(&name("acme"), None);
-        assert_eq!(queue.len(), (0, 0));
+        assert_eq!(queue.depth(), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -146,7 +146,7 @@ mod tests {
         queue.done(&running, Some(Instant::now() + Duration::from_secs(600)));
         assert_eq!(queue.next(Take::Any).await, name("acme"));
         queue.done(&name("acme"), None);
-        assert_eq!(queue.len(), (0, 0));
+        assert_eq!(queue.depth(), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

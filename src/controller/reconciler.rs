@@ -25,6 +25,7 @@ use crate::controller::clock::Clock;
 use crate::controller::executor::{Executor, Outcome};
 use crate::controller::fleet::{Fleet, Mode};
 use crate::controller::ledger::Ledger;
+use crate::controller::meters::Meters;
 use crate::controller::observer::{Look, Observer, earlier};
 use crate::controller::pass::in_pass;
 use crate::controller::providers::Providers;
@@ -37,6 +38,7 @@ use crate::plan::change::Action;
 use crate::plan::change::{Op, PREREQUISITES, Plan};
 use crate::plan::draft::{Input, Policy, later};
 use crate::plan::fights;
+use crate::plan::health;
 use crate::plan::pin;
 use crate::plan::progress::{Told, absorb};
 use crate::plan::{self};
@@ -106,6 +108,7 @@ pub struct Reconciler {
     pub(in crate::controller) written: Mutex<BTreeMap<ClientName, Timestamp>>,
     pub(in crate::controller) slots: BuildSlots,
     pub(in crate::controller) due: Mutex<BTreeMap<ClientName, Timestamp>>,
+    pub(in crate::controller) meters: Arc<Meters>,
 }
 
 /// What a pass came to, also for `plan` on the command line.
@@ -198,6 +201,7 @@ impl Reconciler {
         let fresh = self.fresh(record);
         let mut observed = self.observer.observe(Look { desired, owned: &mut record.owned, fresh }).await;
         let timeout = desired.site.value().map_or(Duration::ZERO, |site| site.deploy_timeout);
+        told.extend(health::keep(&mut record.owned, desired.health.interval)); // before what ended forgets the look
         told.extend(absorb(&mut record.owned, &observed, timeout, &self.policy, self.clock.now()));
         told.extend(pin::keep(&mut record.owned, desired, self.clock.now()));
         let mut plan = self.plan(desired, &observed, record);
@@ -297,6 +301,9 @@ impl Reconciler {
         self.tell_events(&record, &status, outcomes, told).await?;
         record.status = status;
         self.records.save(&mut seen, &mut record).await?;
+        if record.reached_generation == record.generation {
+            self.meters.reached(&record, now);
+        }
         self.chronicle.note_releases(&record, &chronicle::Seen { desired, plan, log: log.as_deref() }).await?;
         Ok(next)
     }

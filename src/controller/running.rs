@@ -21,6 +21,7 @@ use crate::controller::chronicle::Chronicle;
 use crate::controller::clock::Clock;
 use crate::controller::fleet::Fleet;
 use crate::controller::former_life::is_blank;
+use crate::controller::meters::{Ended, Meters};
 use crate::controller::observer::Observer;
 use crate::controller::options::Options;
 use crate::controller::providers::Providers;
@@ -32,6 +33,7 @@ use crate::controller::servers::Servers;
 use crate::controller::watcher::Scan;
 use crate::controller::wishes::Wishes;
 use crate::provider::http::lane::Lane;
+use crate::provider::tally::Answers;
 use crate::resource::kind::ResourceKind;
 use crate::resource::name::{ClientName, HostName};
 use crate::resource::secret::DigestKey;
@@ -81,6 +83,7 @@ pub struct Controller {
     weighed: Mutex<bool>,
     files_rest_in: Mutex<Option<Duration>>,
     beats: watch::Sender<Option<Instant>>,
+    meters: Arc<Meters>,
 }
 
 impl Controller {
@@ -103,6 +106,7 @@ impl Controller {
             servers,
             options.known_secrets.clone(),
         );
+        let meters = Arc::new(Meters::new(options.workers, clock.now()));
         let accounts = Accounts::new(providers.budgets.clone(), providers.tally.clone(), store.clone(), clock);
         let wishes = Wishes::new(options.clone(), providers.clone(), digests.clone(), clock, store.clone());
         let reconciler = Reconciler {
@@ -122,6 +126,7 @@ impl Controller {
             written: Mutex::default(),
             slots: BuildSlots::default(),
             due: Mutex::default(),
+            meters: meters.clone(),
         };
         Controller {
             options,
@@ -137,6 +142,7 @@ impl Controller {
             weighed: Mutex::default(),
             files_rest_in: Mutex::default(),
             beats: watch::Sender::new(None),
+            meters,
         }
     }
 
@@ -239,6 +245,12 @@ impl Controller {
         self.beats.subscribe()
     }
 
+    /// What the loop counts of itself, as text for `/metrics`, and how the providers answered.
+    pub fn measured(&self) -> (String, Answers) {
+        let (due, under_way) = self.queue.depth();
+        (self.meters.text(due, under_way), self.reconciler.providers.tally.answers())
+    }
+
     /// The fleet, for faces.
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
@@ -262,8 +274,17 @@ impl Controller {
                 _ = stop.wait_for(|stopped| *stopped) => return,
                 name = self.queue.next(take) => name,
             };
+            let began = Instant::now();
             // A fault of our own in one client's pass must not cost the others a worker.
-            let next = match AssertUnwindSafe(self.reconciler.reconcile(&name)).catch_unwind().await {
+            let ended = AssertUnwindSafe(self.reconciler.reconcile(&name)).catch_unwind().await;
+            let how = match &ended {
+                Ok(Ok((_, Next::At(_)))) => Ended::RequeueAfter,
+                Ok(Ok(_)) => Ended::Success,
+                Ok(Err(_)) => Ended::Error,
+                Err(_) => Ended::Panic,
+            };
+            self.meters.pass(how, began.elapsed());
+            let next = match ended {
                 Ok(Ok((lane, next))) => {
                     if lane < Lane::Drift && matches!(next, Next::At(_)) {
                         self.queue.hurry(&name);
@@ -331,7 +352,10 @@ impl Controller {
     async fn serve_requests(self: Arc<Self>) {
         loop {
             match self.take_requests().await {
-                Ok(()) => drop(self.beats.send_replace(Some(Instant::now()))),
+                Ok(()) => {
+                    self.meters.beat(self.clock.now());
+                    self.beats.send_replace(Some(Instant::now()));
+                }
                 Err(error) => {
                     tracing::error!(%error, "requests cannot be read");
                     sleep(STATE_RETRY).await;

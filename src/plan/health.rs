@@ -1,13 +1,17 @@
 //! Whether it is this client's site that answers, and its first administrator (decisions 21, 24, 25).
 
+use std::time::Duration;
+
 use crate::plan::change::{FieldChange, Op, PREREQUISITES, Step};
 use crate::plan::draft::{Draft, Input, Stage, later};
+use crate::plan::progress::Told;
 use crate::resource::kind::{ResourceKind, ResourceRef};
-use crate::resource::owned::{AdministratorState, Probe, ProbeOutcome};
+use crate::resource::owned::{AdministratorState, Owned, Probe, ProbeOutcome};
 use crate::resource::reading::{Reading, Wanted};
+use crate::resource::uptime::Turn;
 
 /// How soon a client without a certificate is looked at again for its administrator's sake.
-const NO_TLS_LOOK: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+const NO_TLS_LOOK: Duration = Duration::from_secs(60 * 60);
 
 /// Health follows release and certificate.
 pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, served: Stage) -> Stage {
@@ -38,6 +42,9 @@ fn judge(
 ) -> Stage {
     let path = &input.desired.health.path;
     match &probe.outcome {
+        ProbeOutcome::CutOff => {
+            draft.unknown(resource, "this machine reaches no provider and no site; look after its own network")
+        }
         ProbeOutcome::Healthy => draft.settle(ResourceKind::Health, "Healthy", format!("{path} answers as it should")),
         ProbeOutcome::Unhealthy(what) => {
             draft.wait(resource, "Unhealthy", format!("{path} answers {what}; a 2xx is expected"), until)
@@ -50,6 +57,25 @@ fn judge(
         ),
         ProbeOutcome::Tls(what) => draft.wait(resource, "TlsFailed", format!("TLS does not verify: {what}"), until),
         ProbeOutcome::Unreachable(what) => draft.wait(resource, "Unreachable", format!("no answer: {what}"), until),
+    }
+}
+
+/// Folds the newest look into the memory of looks; gives the begin or the end of an incident.
+pub fn keep(owned: &mut Owned, interval: Duration) -> Option<Told> {
+    let seen = owned.details.probe.as_ref()?;
+    let cause = seen.value.outcome.cause()?;
+    match owned.uptime.note(seen.at, cause.as_deref(), interval)? {
+        Turn::Opened(incident) => Some(Told {
+            reason: "IncidentOpened",
+            message: format!("the site is down since {:.0}: {}", incident.began, incident.cause),
+            warning: true,
+        }),
+        Turn::Closed(incident) => {
+            let seconds = seen.at.duration_since(incident.began).as_secs().unsigned_abs();
+            let lasted = humantime::format_duration(Duration::from_secs(seconds));
+            let message = format!("the site is well again after {lasted}; it was down with {}", incident.cause);
+            Some(Told { reason: "IncidentClosed", message, warning: false })
+        }
     }
 }
 

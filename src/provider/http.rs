@@ -199,6 +199,7 @@ impl HttpClient {
         self.tally.count();
         let answer = self.exchange(request, url).await;
         drop(permit);
+        self.tally.answered(self.provider, answer.as_ref().ok().map(|(status, ..)| status.as_u16()));
         let (status, headers, body) = answer.map_err(fail)?;
         learn(&self.budget, &headers);
         if is_throttle(status, &headers) {

@@ -1,5 +1,6 @@
 //! What calls are for, and how many there were: the cost of a cycle in the words of its floor (decisions 37).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 
@@ -70,14 +71,22 @@ impl fmt::Display for Calls {
     }
 }
 
-/// Counts calls where they leave; one for all accounts of an installation.
+/// How often each provider answered with each code.
+pub type Answers = BTreeMap<(&'static str, Option<u16>), u64>;
+
+/// Counts calls where they leave, and their answers; one for all accounts of an installation.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<Calls>);
+pub struct Tally {
+    calls: Mutex<Calls>,
+    answers: Mutex<Answers>,
+    /// Whether the newest call to each provider got any answer.
+    reached: Mutex<BTreeMap<&'static str, bool>>,
+}
 
 impl Tally {
     /// A call leaves, for the purpose in force ([`counted_as`]).
     pub fn count(&self) {
-        let mut calls = self.0.lock();
+        let mut calls = self.calls.lock();
         *match PURPOSE.try_with(|purpose| *purpose).unwrap_or(CallPurpose::Besides) {
             CallPurpose::SiteListing => &mut calls.site_listings,
             CallPurpose::RecordListing => &mut calls.record_listings,
@@ -89,7 +98,24 @@ impl Tally {
 
     /// All calls so far.
     pub fn calls(&self) -> Calls {
-        *self.0.lock()
+        *self.calls.lock()
+    }
+
+    /// A call ended: with this HTTP status, or without an answer.
+    pub fn answered(&self, provider: &'static str, status: Option<u16>) {
+        *self.answers.lock().entry((provider, status)).or_default() += 1;
+        self.reached.lock().insert(provider, status.is_some());
+    }
+
+    /// All answers so far.
+    pub fn answers(&self) -> Answers {
+        self.answers.lock().clone()
+    }
+
+    /// Whether the newest call to every provider that was called got no answer: then it is our own network that is away.
+    pub fn is_cut_off(&self) -> bool {
+        let reached = self.reached.lock();
+        !reached.is_empty() && reached.values().all(|reached| !reached)
     }
 }
 

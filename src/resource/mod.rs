@@ -23,4 +23,5 @@ pub mod removal;
 pub mod secret;
 pub mod shell;
 pub mod site;
+pub mod uptime;
 pub mod vhost;

@@ -15,6 +15,7 @@ use crate::resource::release::Releases;
 use crate::resource::removal::Removal;
 use crate::resource::secret::Digest;
 use crate::resource::site::{Purpose, Repository};
+use crate::resource::uptime::Uptime;
 use crate::resource::vhost::VirtualHost;
 
 /// Everything remembered of one client that a plan needs.
@@ -47,6 +48,9 @@ pub struct Owned {
     /// Orders in a row that gave no certificate.
     #[serde(default)]
     pub failed_orders: u32,
+    /// How the site answered over time.
+    #[serde(default)]
+    pub uptime: Uptime,
     /// The first administrator.
     pub administrator: AdministratorState,
     /// Set from the moment the client's absence was accepted.
@@ -74,6 +78,7 @@ impl Owned {
             fights: BTreeMap::new(),
             login_read_back: false,
             failed_orders: 0,
+            uptime: Uptime::default(),
             administrator: AdministratorState::NotMade,
             removal: None,
             made_database: false,
@@ -294,6 +299,8 @@ pub struct Probe {
 /// What a look found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeOutcome {
+    /// No look: nobody out there answers this machine, so the site's silence says nothing of the site.
+    CutOff,
     /// A 2xx and, where asked for, this client's identity.
     Healthy,
     /// An answer, but not a good one: one clause.
@@ -304,6 +311,20 @@ pub enum ProbeOutcome {
     Tls(String),
     /// No answer: one clause.
     Unreachable(String),
+}
+
+impl ProbeOutcome {
+    /// What is wrong with the site, in one clause; `Some(None)` where it is well, `None` where nobody could look.
+    pub fn cause(&self) -> Option<Option<String>> {
+        match self {
+            ProbeOutcome::CutOff => None,
+            ProbeOutcome::Healthy => Some(None),
+            ProbeOutcome::Unhealthy(what) => Some(Some(what.clone())),
+            ProbeOutcome::WrongSite(who) => Some(Some(format!("another site ({who})"))),
+            ProbeOutcome::Tls(what) => Some(Some(format!("TLS that does not verify ({what})"))),
+            ProbeOutcome::Unreachable(what) => Some(Some(format!("no answer ({what})"))),
+        }
+    }
 }
 
 /// A named process, as our own scripts left it.

@@ -69,6 +69,21 @@ pub enum Phase {
     Terminating,
 }
 
+impl Phase {
+    /// Each of them.
+    pub const ALL: [Phase; 9] = [
+        Phase::Pending,
+        Phase::Provisioning,
+        Phase::Deploying,
+        Phase::Active,
+        Phase::Suspended,
+        Phase::Failed,
+        Phase::Paused,
+        Phase::Offline,
+        Phase::Terminating,
+    ];
+}
+
 /// What was last told of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -13,6 +13,7 @@ mod kill_points;
 mod kills;
 mod lagging;
 mod life;
+mod metrics;
 mod one_client;
 mod one_of_everything;
 mod orphans;

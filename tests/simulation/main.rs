@@ -13,6 +13,7 @@ mod durable;
 mod exhaustive;
 mod fate;
 mod fights;
+mod health;
 mod history;
 mod invariants;
 mod life;

@@ -218,6 +218,7 @@ mod tests {
             }],
             resources: Vec::new(),
             last_deployment: None,
+            health: None,
             labels: BTreeMap::new(),
             file: None,
             pause: None,
