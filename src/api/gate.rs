@@ -18,16 +18,19 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
+use jiff::Timestamp;
 
+use crate::api::dashboard::frame;
 use crate::api::problem::Problem;
 use crate::api::{Api, provisioning};
 use crate::resource::secret::Secret;
 
 /// Nothing is loaded, run or asked but what this interface serves itself, nothing of it inside a page; nobody frames it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-/// Load balancers know no token and no name of ours, and these say nothing of a client.
-const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+/// Load balancers know no token and no name of ours; style, script and icon are what the page needs that asks for the
+/// token. None of these says anything of a client.
+const OPEN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/dashboard.css", "/dashboard.js", "/dashboard.svg"];
 
 /// A host as a request names it, or as the list of hosts does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,10 +67,15 @@ impl Host {
 
 /// Lets nobody in whom the rules of the module do not allow.
 pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let is_shown = is_shown(&request);
     let mut response = match admit(&api, &request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
+    // A browser that opens a page cannot send a token; the page that asks for it can.
+    if response.status() == StatusCode::UNAUTHORIZED && is_shown {
+        response = (StatusCode::UNAUTHORIZED, Html(frame::locked(Timestamp::now()))).into_response();
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -101,6 +109,12 @@ fn admit(api: &Api, request: &Request) -> Result<(), Problem> {
     }
     origin(api, request.headers())?;
     token(api, request)
+}
+
+/// A browser asks for something that a person will look at.
+fn is_shown(request: &Request) -> bool {
+    let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    *request.method() == Method::GET && accepts.contains("text/html")
 }
 
 fn peer(request: &Request) -> Option<SocketAddr> {

@@ -155,7 +155,7 @@ fn pages() -> Vec<Operation> {
         |path, id, summary, handler| Operation::read(path, id, summary, handler).text("text/html; charset=utf-8");
     let plan = |path, id, summary, handler| page(path, id, summary, handler).fails(&[409, 503, 504]);
     vec![
-        page("/", "fleetPage", "The fleet at a glance", get(dashboard::fleet)),
+        page("/", "fleetPage", "The fleet at a glance", get(dashboard::fleet)).query::<dashboard::fleet::FleetQuery>(),
         page("/clients/{name}", "clientPage", "One client", get(dashboard::client)),
         plan("/clients/{name}/plan", "planPage", "Its plan, by a fresh look", get(dashboard::client_plan)),
         page("/deployments/{id}", "deploymentPage", "One deploy", get(dashboard::deployment)),

@@ -17,7 +17,7 @@ use sitewright::store::Pause;
 use sitewright::store::history::DeploymentState;
 
 use crate::raw::{Answer, Call};
-use crate::rig::{Rig, TOKEN, deployment, event, name, record};
+use crate::rig::{Rig, TOKEN, deployment, event, name, record, spec};
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
 
@@ -144,10 +144,14 @@ pub async fn full() -> Rig {
 /// A request that the operation answers well, over [`full`].
 pub fn good(path: &str, method: &str) -> Call {
     let client = if path.ends_with("/plan") { "planned" } else { "shop" };
-    let target = path.replace("{name}", client).replace("{id}", "1");
+    let mut target = path.replace("{name}", client).replace("{id}", "1");
+    if path == "/new/plan" {
+        target.push_str("?name=drafted&domain=drafted.example&repository=example%2Fcms");
+    }
     let body = match path {
         _ if path.ends_with("/pause") => r#"{"reason":"maintenance","until":"2099-01-01T00:00:00Z"}"#,
         _ if path.ends_with("/rollback") => r#"{"to":1,"reason":"broken"}"#,
+        "/api/v1/specs" => &serde_json::json!({ "text": spec("saved", "gold") }).to_string(),
         "/api/v1/deletions/approve" => &format!(r#"{{"hash":"{}"}}"#, recovery().hash()),
         "/api/platform/provision" | "/api/provisioning/start" => r#"{"clientId":"shop","provider":"ploi"}"#,
         _ => "{}",

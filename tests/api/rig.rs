@@ -141,6 +141,7 @@ impl Rig {
             instance: Some("rig".into()),
             api_token: token.map(Secret::new),
             api_hosts: vec![HOST.into(), "narrow.example:8443".into()],
+            dashboard_save: true,
             debounce_quiet: Duration::ZERO,
             ..Settings::default()
         };

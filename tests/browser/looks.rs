@@ -85,3 +85,39 @@ fn keep(name: &str, picture: &Path) {
         std::fs::copy(picture, directory.join(format!("{name}.png"))).expect("kept");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_clients_are_looked_at_without_lag() {
+    if is_missing() {
+        return;
+    }
+    let mut rig = Rig::roomy().await;
+    rig.set("SITEWRIGHT_RESYNC", "1h");
+    for number in 0..1_000 {
+        // Held still by its spec: a thousand sites need not be built to be shown.
+        let name = format!("crowd-{number:04}");
+        rig.write(&format!("{name}.yaml"), &spec(&name, "  reconcile: { mode: paused }\n"));
+    }
+    let desk = Desk::open(rig).await;
+    let browser = &desk.browser;
+    browser.go("/").await;
+    let counted =
+        "[...document.querySelectorAll('[data-count]')].reduce((sum, it) => sum + Number(it.innerText), 0) === 1000";
+    browser.until("all are counted", counted).await;
+    assert_eq!(browser.run("return document.querySelectorAll('.fleet tbody tr').length").await, 100);
+    // Putting a look into place holds nobody up: what the browser itself calls a long task is one of 50 ms and more.
+    browser.run("window.long = []; new PerformanceObserver((list) => window.long.push(...list.getEntries().map((it) => it.duration))).observe({ type: 'longtask' })").await;
+    let before = browser.text("#foot time").await;
+    browser.run("document.dispatchEvent(new Event('visibilitychange'))").await;
+    browser
+        .until(
+            "it was looked at again",
+            &format!("document.querySelector('#foot time').innerText !== {}", json!(before)),
+        )
+        .await;
+    let long = browser.run("return window.long").await;
+    eprintln!("long tasks while a look at 1,000 clients was put into place, in ms: {long}");
+    browser.fill("#q", "crowd-0777").await;
+    browser.press(crate::driver::ENTER).await;
+    browser.until("one is found", "document.querySelectorAll('.fleet tbody tr').length === 1").await;
+}

@@ -149,6 +149,13 @@ impl Rig {
             "/openapi.json",
             "/api/v1/deletions",
             "/metrics",
+            "/",
+            &format!("/clients/{client}"),
+            &format!("/clients/{client}/plan"),
+            "/deployments/1",
+            "/deletions",
+            "/providers",
+            "/new?name=canary&domain=canary.example",
             "/nowhere",
         ] {
             let request = reqwest::Client::new().get(format!("http://{address}{path}"));

@@ -8,11 +8,15 @@ use crate::api::dashboard::history;
 use crate::api::dashboard::html::{Html, absent, breakable, lasting, link, text, time, time_or};
 use crate::api::dashboard::panels::Panels;
 use crate::api::dashboard::standing::{self, Standing};
+use crate::api::moment::took;
 use crate::api::view::ClientView;
 use crate::resource::release::Pin;
 use crate::status::{Condition, ConditionType, Truth};
 use crate::store::Event;
 use crate::store::history::{Deployment, DeploymentState, Write};
+
+/// Incidents that are shown, the newest.
+const INCIDENTS_SHOWN: usize = 5;
 
 /// Everything that the page shows.
 #[derive(Debug)]
@@ -49,6 +53,7 @@ pub fn render(subject: &Subject, panels: &Panels, now: Timestamp) -> String {
     body.put(format_args!("</div>\n<div class=\"narrow\">\n"));
     actions::section(subject, &mut body);
     facts(subject, now, &mut body);
+    health(client, now, &mut body);
     resources(subject, panels, &mut body);
     body.put(format_args!("</div></div>\n"));
     let json = format!("/api/v1/clients/{}", client.name);
@@ -184,6 +189,44 @@ fn facts(subject: &Subject, now: Timestamp, out: &mut Html) {
         out.put(format_args!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"));
     }
     out.put(format_args!("</dl></section>\n"));
+}
+
+/// How its site answered over time.
+fn health(client: &ClientView, now: Timestamp, out: &mut Html) {
+    out.put(format_args!("<section aria-labelledby=\"health\"><h2 id=\"health\">Health</h2>\n"));
+    let Some(health) = &client.health else {
+        out.put(format_args!("<p class=\"empty\">Not known: nobody looked at the site yet.</p></section>\n"));
+        return;
+    };
+    let share =
+        |share: Option<f64>| share.map_or_else(|| absent("not watched"), |share| format!("{:.2} %", share * 100.0));
+    let rows = [
+        ("Well in a day", share(health.uptime_24h)),
+        ("In 7 days", share(health.uptime_7d)),
+        ("In 30 days", share(health.uptime_30d)),
+        ("Newest look", time(health.looked_at, now)),
+        ("Certificate ends", time_or(health.certificate_expires_at, now, "not known")),
+    ];
+    out.put(format_args!("<dl class=\"facts\">\n"));
+    for (name, value) in rows {
+        out.put(format_args!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"));
+    }
+    out.put(format_args!("</dl>\n"));
+    if !health.incidents.is_empty() {
+        out.put(format_args!("<h3>Incidents</h3><ul class=\"resources\">\n"));
+    }
+    for incident in health.incidents.iter().take(INCIDENTS_SHOWN) {
+        let lasted = match incident.ended {
+            Some(ended) => format!("for {}", took(incident.began, ended)),
+            None => standing::chip(Standing::Broken, "lasts"),
+        };
+        let began = time(incident.began, now);
+        out.put(format_args!("<li>{} <span class=\"soft\">{began}, {lasted}</span></li>\n", text(&incident.cause)));
+    }
+    if !health.incidents.is_empty() {
+        out.put(format_args!("</ul>\n"));
+    }
+    out.put(format_args!("</section>\n"));
 }
 
 fn resources(subject: &Subject, panels: &Panels, out: &mut Html) {

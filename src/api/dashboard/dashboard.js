@@ -109,6 +109,10 @@ async function look() {
 async function once() {
   const asked = address();
   const answer = await fetch(asked, { headers: headers(), cache: "no-store" });
+  if (answer.status === 401) {
+    sessionStorage.removeItem(KEY);
+    return live("Locked", "off");
+  }
   if (answer.status === 404) return live("Gone", "off");
   if (!answer.ok) return live("Not readable", "off");
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -141,6 +145,7 @@ function news() {
 // Read by fetch, for an EventSource cannot carry the token.
 async function listen() {
   for (;;) {
+    while (locked()) await sleep(RECONNECT);
     try {
       const client = concerned();
       const more = last === null ? {} : { "Last-Event-ID": last };
@@ -177,7 +182,7 @@ async function read(reader) {
 async function beat() {
   for (;;) {
     await sleep(Number($("#main").dataset.tempo) || 5000);
-    if (!document.hidden) await look();
+    if (!document.hidden && (!locked() || token())) await look();
   }
 }
 
@@ -315,6 +320,10 @@ document.addEventListener("click", async (event) => {
     event.preventDefault();
     bring(link);
   }
+  if (event.target.closest("[data-unlock]") && (await authorised())) {
+    await look();
+    if (locked()) say("The token is not the right one; try again.", true);
+  }
   const copy = event.target.closest("[data-copy]");
   if (copy) {
     const text = $(`#${copy.dataset.copy}`).textContent;
@@ -327,5 +336,8 @@ document.addEventListener("click", async (event) => {
 document.addEventListener("visibilitychange", () => !document.hidden && look());
 document.querySelectorAll(".log[data-follow]").forEach((box) => (box.scrollTop = box.scrollHeight));
 
+// From elsewhere every page comes locked, and is filled in with the token.
+const locked = () => $("[data-locked]") !== null;
+if (locked() && token()) await look();
 listen();
 beat();

@@ -2,6 +2,7 @@
 //! clients, a window of them at a time, so that a thousand cost what a hundred cost.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 
@@ -18,7 +19,7 @@ pub const WINDOW: usize = 100;
 const SEARCH_CHARS_MAX: usize = 100;
 
 /// What is asked for.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FleetQuery {
     /// A part of a name or a domain.

@@ -82,6 +82,18 @@ impl Page<'_> {
     }
 }
 
+/// The page that stands for every other one until the token is given; it says nothing of anybody.
+pub fn locked(now: Timestamp) -> String {
+    let mut body = Html::default();
+    body.put(format_args!(
+        "<div class=\"head\" data-locked><h1>The token is needed</h1></div>\n<p class=\"sentence\">From elsewhere than this \
+         machine, pages are shown to whoever has the <code>apiToken</code>.</p>\n\
+         <p class=\"needs-script\"><button type=\"button\" class=\"primary\" data-unlock>Give the token</button></p>\n\
+         <p class=\"needs-no-script\">That needs scripts; without them, read through an SSH tunnel to the daemon’s machine.</p>\n"
+    ));
+    Page { title: "Locked", place: "", tempo: Tempo::OnInput, json: None, body }.render(now)
+}
+
 fn navigation(here: &str) -> String {
     let mut out = Html::default();
     out.put(format_args!("<nav aria-label=\"Pages\"><ul>"));
