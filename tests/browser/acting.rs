@@ -40,13 +40,20 @@ async fn a_deploy_streams_its_log_and_an_earlier_release_is_gone_back_to() {
     desk.rig.simulators.world.state().git.push("agency/cms", "main");
     browser.click(".actions form[data-ask$='/deploy'] button").await;
     desk.give_token().await;
-    desk.rig
+    let second = desk
+        .rig
         .until("rollpage", 90, |record| {
-            record.owned.releases.live.as_ref().is_some_and(|live| live.number > first.number)
+            let live = record.owned.releases.live.as_ref();
+            live.is_some_and(|live| live.fingerprint.commit != first.fingerprint.commit) && record.status.is_ready()
         })
-        .await;
-    let offered = format!("document.querySelector('#rollback-to')?.value === '{}'", first.number);
-    browser.until("the first one is offered", &offered).await;
+        .await
+        .owned
+        .releases
+        .live
+        .expect("a release");
+    let commit = first.fingerprint.commit.as_ref().expect("a commit").to_string();
+    let offered = "document.querySelector('#rollback-to')?.selectedOptions[0].innerText";
+    browser.until("the earlier commit is offered", &format!("{offered}.includes('{}')", &commit[..12])).await;
 
     browser.click("#rollback summary").await;
     browser.fill("#rollback-reason", "the checkout broke").await;
@@ -62,7 +69,7 @@ async fn a_deploy_streams_its_log_and_an_earlier_release_is_gone_back_to() {
                 .releases
                 .live
                 .as_ref()
-                .is_some_and(|live| live.number > first.number + 1 && live.fingerprint.commit == wanted)
+                .is_some_and(|live| live.number > second.number && live.fingerprint.commit == wanted)
         })
         .await;
     desk.assert_not_reloaded().await;

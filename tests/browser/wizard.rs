@@ -36,7 +36,8 @@ async fn a_spec_saved_in_the_wizard_becomes_ready_on_screen_without_a_reload() {
     browser.fill("#domain", "wiznew.agency.example").await;
     browser.fill("#repository", "agency/cms").await;
     browser.fill("#environment", "GREETING=hello").await;
-    browser.until("it is valid", "document.querySelector('#verdict').innerText.includes('Every rule is kept')").await;
+    let settled = "document.querySelector('#verdict').innerText.includes('Every rule is kept') && document.querySelector('#spec').innerText.includes('GREETING: hello')";
+    browser.until("it is valid", settled).await;
     assert_eq!(
         browser.run("return document.querySelector('#environment').value").await,
         "GREETING=hello",

@@ -333,11 +333,15 @@ document.addEventListener("click", async (event) => {
   if (button?.value === "cancel") $("#key").close("");
 });
 
-document.addEventListener("visibilitychange", () => !document.hidden && look());
+document.addEventListener("visibilitychange", () => !document.hidden && $("#main").dataset.tempo !== "0" && look());
 document.querySelectorAll(".log[data-follow]").forEach((box) => (box.scrollTop = box.scrollHeight));
 
 // From elsewhere every page comes locked, and is filled in with the token.
 const locked = () => $("[data-locked]") !== null;
 if (locked() && token()) await look();
-listen();
-beat();
+// What spends calls when it is made is made once.
+if ($("#main").dataset.tempo === "0") live("Made once", "still");
+else {
+  listen();
+  beat();
+}

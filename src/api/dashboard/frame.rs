@@ -16,8 +16,10 @@ pub enum Tempo {
     Moving,
     /// Only times pass.
     Still,
-    /// Never by itself, also without scripts: a person fills in a form.
+    /// Without scripts never: a person fills in a form.
     OnInput,
+    /// Never at all: making it spends calls.
+    Once,
 }
 
 impl Tempo {
@@ -27,6 +29,7 @@ impl Tempo {
             Tempo::Moving => 3_000,
             Tempo::Still => 15_000,
             Tempo::OnInput => 3_000,
+            Tempo::Once => 0,
         }
     }
 }
@@ -56,7 +59,7 @@ impl Page<'_> {
     /// The whole document.
     pub fn render(self, now: Timestamp) -> String {
         let reload = match self.tempo {
-            Tempo::OnInput => String::new(),
+            Tempo::OnInput | Tempo::Once => String::new(),
             _ => format!("<noscript><meta http-equiv=\"refresh\" content=\"{RELOAD_SECONDS}\"></noscript>\n"),
         };
         let json = self.json.map(|path| format!(" · <a href=\"{}\">The same as JSON</a>", text(path)));

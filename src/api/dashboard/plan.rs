@@ -17,7 +17,7 @@ pub fn render(name: &str, plan: &PlanDocument, now: Timestamp) -> String {
     write(plan, now, &mut body);
     let title = format!("Plan of {name}");
     // A plan spends calls: it is never made again by itself.
-    Page { title: &title, place: "/clients", tempo: Tempo::OnInput, json: None, body }.render(now)
+    Page { title: &title, place: "/clients", tempo: Tempo::Once, json: None, body }.render(now)
 }
 
 /// The plan itself.

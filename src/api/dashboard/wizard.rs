@@ -7,7 +7,7 @@ use crate::api::dashboard::draft::{Answers, Draft};
 use crate::api::dashboard::fields::{self, FIELDS, Field, Group, Input};
 use crate::api::dashboard::frame::{Page, Tempo};
 use crate::api::dashboard::html::{Html, counted, text};
-use crate::api::dashboard::standing;
+use crate::api::dashboard::standing::{self, Standing};
 use crate::api::view::ClientView;
 use crate::spec::finding::Finding;
 
@@ -130,16 +130,19 @@ fn features(answers: &Answers, around: &Surroundings<'_>, out: &mut Html) {
 }
 
 fn verdict(answers: &Answers, draft: &Draft, shown: &[Finding], around: &Surroundings<'_>, out: &mut Html) {
-    out.put(format_args!("<h2>The spec</h2>\n<div id=\"verdict\" role=\"status\">"));
+    out.put(format_args!("<h2>The spec</h2>\n"));
+    // First, so that nothing under a finger moves while the text below grows.
+    buttons(answers, draft, shown, around, out);
+    out.put(format_args!("<div id=\"verdict\" role=\"status\">"));
     if answers.is_empty() {
         out.put(format_args!("<p class=\"soft\">A name and a domain are enough.</p>"));
     } else if draft.in_force {
         follow(around, out);
     } else if shown.is_empty() {
-        out.put(format_args!("<p>{} Every rule is kept.</p>", standing::chip(standing::Standing::Ready, "Valid")));
+        out.put(format_args!("<p>{} Every rule is kept.</p>", standing::chip(Standing::Ready, "Valid")));
     } else {
         let count = counted(shown.len(), "mistake");
-        out.put(format_args!("<p>{} {count}.</p><ul>", standing::chip(standing::Standing::Broken, "Not valid")));
+        out.put(format_args!("<p>{} {count}.</p><ul>", standing::chip(Standing::Broken, "Not valid")));
         for finding in shown {
             let path =
                 if finding.path.is_empty() { String::new() } else { format!("<code>{}</code>: ", text(&finding.path)) };
@@ -147,23 +150,25 @@ fn verdict(answers: &Answers, draft: &Draft, shown: &[Finding], around: &Surroun
         }
         out.put(format_args!("</ul>"));
     }
-    out.put(format_args!("</div>\n"));
-    let file = draft.name.as_ref().map_or_else(|| "client.yaml".to_owned(), |name| format!("{name}.yaml"));
     out.put(format_args!(
-        "<pre class=\"spec\" id=\"spec\" tabindex=\"0\" role=\"region\" aria-label=\"Text of the spec\">{}</pre>\n<div class=\"row\">",
+        "</div>\n<pre class=\"spec\" id=\"spec\" tabindex=\"0\" role=\"region\" aria-label=\"Text of the spec\">{}</pre>\n\
+         <div id=\"plan-place\" data-keep aria-live=\"polite\"></div>\n",
         text(&draft.text)
     ));
+}
+
+fn buttons(answers: &Answers, draft: &Draft, shown: &[Finding], around: &Surroundings<'_>, out: &mut Html) {
+    let file = draft.name.as_ref().map_or_else(|| "client.yaml".to_owned(), |name| format!("{name}.yaml"));
     let query = answers.query();
+    let query = text(&query);
     out.put(format_args!(
-        "<button type=\"button\" class=\"needs-script\" data-copy=\"spec\">Copy</button>\
-         <a class=\"button\" href=\"/new.yaml?{}\" download=\"{file}\">Download {file}</a>",
-        text(&query)
+        "<div class=\"row\"><button type=\"button\" class=\"needs-script\" data-copy=\"spec\">Copy</button>\
+         <a class=\"button\" href=\"/new.yaml?{query}\" download=\"{file}\">Download</a>"
     ));
     let is_good = shown.is_empty() && !answers.is_empty() && !draft.in_force;
     if is_good {
         out.put(format_args!(
-            "<a class=\"button\" href=\"/new/plan?{}\" data-fetch=\"plan-place\">Show the plan</a>",
-            text(&query)
+            "<a class=\"button\" href=\"/new/plan?{query}\" data-fetch=\"plan-place\">Show the plan</a>"
         ));
     }
     if is_good && around.saves {
@@ -173,7 +178,7 @@ fn verdict(answers: &Answers, draft: &Draft, shown: &[Finding], around: &Surroun
             text(&draft.text)
         ));
     }
-    out.put(format_args!("</div>\n<div id=\"plan-place\" data-keep aria-live=\"polite\"></div>\n"));
+    out.put(format_args!("</div>\n"));
 }
 
 /// The draft was saved and taken up: how the client stands, while it comes to be.
