@@ -86,7 +86,7 @@ fn leaving(name: &str, reclaim: ReclaimPolicy) -> ClientRecord {
     record
 }
 
-async fn store(records: &[ClientRecord]) -> Arc<MemoryStore> {
+pub(super) async fn store(records: &[ClientRecord]) -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::default());
     for record in records {
         store.save(record).await.expect("saved");
@@ -123,7 +123,7 @@ fn parts(store: Arc<MemoryStore>, token: Option<&str>) -> Parts {
     Parts { store, lens: lens(), token: token.map(Secret::new), hosts: Vec::new(), beats, controller: None, look }
 }
 
-fn face(store: Arc<MemoryStore>, token: Option<&str>) -> Api {
+pub(super) fn face(store: Arc<MemoryStore>, token: Option<&str>) -> Api {
     Api::new(parts(store, token))
 }
 
