@@ -29,6 +29,8 @@ use crate::provider::outside::cms::SiteCms;
 use crate::provider::outside::connection::{Connector, Route};
 use crate::provider::ploi::{self, Redact};
 use crate::provider::postgres::{self, Postgres, PostgresSettings};
+use crate::provider::resend::{self, Resend};
+use crate::provider::webhook::{self, Webhook};
 use crate::resource::name::{Instance, ZoneId};
 use crate::resource::secret::Secret;
 use crate::store::Store;
@@ -60,6 +62,9 @@ pub struct App {
     /// The loop, not started.
     pub controller: Arc<Controller>,
 }
+
+/// Notices that may go to a webhook: what Slack takes.
+const NOTICES_RATE: (u32, Duration) = (1, Duration::from_secs(1));
 
 /// Puts an installation together. With [`Access::Look`] the store is a copy in memory: what the controller notes while it
 /// plans reaches no disk.
@@ -115,6 +120,8 @@ fn accounts(settings: &Settings, known_secrets: &KnownSecrets) -> anyhow::Result
             outside: Arc::new(Prober::new(connector)),
             git: None,
             budgets: BTreeMap::new(),
+            mail: None,
+            hook: None,
             tally: Arc::default(),
         },
         postgres: None,
@@ -146,7 +153,22 @@ fn accounts(settings: &Settings, known_secrets: &KnownSecrets) -> anyhow::Result
         let http = accounts.client(settings, "github", &given.github_api_url, token)?;
         accounts.providers.git = Some(Arc::new(GitHub::new(http)));
     }
+    if let (Some(token), Some(from)) = (&given.resend_api_key, &settings.notify.from) {
+        let http = notifier(settings, resend::NAME, &given.resend_api_url, token)?;
+        accounts.providers.mail = Some(Arc::new(Resend::new(http, from.clone())));
+    }
+    if let Some(address) = &settings.notify.webhook {
+        let http = notifier(settings, webhook::NAME, address.expose(), &Secret::new(""))?;
+        accounts.providers.hook = Some(Arc::new(Webhook::new(http)));
+    }
     Ok(accounts)
+}
+
+/// A client for notices: its calls are none of a cycle's cost.
+fn notifier(settings: &Settings, name: &'static str, address: &str, token: &Secret) -> anyhow::Result<HttpClient> {
+    let (calls, per) = settings.rates.get(name).map_or(NOTICES_RATE, |rate| (rate.calls, rate.per));
+    let base = url::Url::parse(address).map_err(|_| anyhow::anyhow!("the address of the {name} is none"))?;
+    Ok(HttpClient::new(name, base, token.clone(), Arc::new(Budget::new(calls, per)))?)
 }
 
 impl Accounts {

@@ -14,6 +14,7 @@ pub mod known_secrets;
 pub mod ledger;
 pub mod listings;
 pub mod meters;
+pub mod notices;
 pub mod observer;
 pub mod options;
 pub mod orphans;

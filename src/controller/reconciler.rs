@@ -26,6 +26,7 @@ use crate::controller::executor::{Executor, Outcome};
 use crate::controller::fleet::{Fleet, Mode};
 use crate::controller::ledger::Ledger;
 use crate::controller::meters::Meters;
+use crate::controller::notices::Notices;
 use crate::controller::observer::{Look, Observer, earlier};
 use crate::controller::pass::in_pass;
 use crate::controller::providers::Providers;
@@ -109,6 +110,7 @@ pub struct Reconciler {
     pub(in crate::controller) slots: BuildSlots,
     pub(in crate::controller) due: Mutex<BTreeMap<ClientName, Timestamp>>,
     pub(in crate::controller) meters: Arc<Meters>,
+    pub(in crate::controller) notices: Arc<Notices>,
 }
 
 /// What a pass came to, also for `plan` on the command line.
@@ -304,6 +306,10 @@ impl Reconciler {
         if record.reached_generation == record.generation {
             self.meters.reached(&record, now);
         }
+        if let Some(spec) = self.fleet.spec(&record.name) {
+            let domain = desired.site.value().map(|site| &site.domain);
+            self.notices.see(&record, &spec, domain).await?;
+        }
         self.chronicle.note_releases(&record, &chronicle::Seen { desired, plan, log: log.as_deref() }).await?;
         Ok(next)
     }
@@ -330,6 +336,7 @@ impl Reconciler {
         self.store.free_ports(&record.owned.mark.uid).await?;
         if !keeps {
             self.store.forget(&record.name).await?;
+            self.notices.forget(&record.name).await?;
             self.fleet.forget(&record.name);
             self.wishes.forget(&record.name);
             return Ok(Next::OnDemand);

@@ -22,6 +22,7 @@ use crate::controller::clock::Clock;
 use crate::controller::fleet::Fleet;
 use crate::controller::former_life::is_blank;
 use crate::controller::meters::{Ended, Meters};
+use crate::controller::notices::{Channels, Notices};
 use crate::controller::observer::Observer;
 use crate::controller::options::Options;
 use crate::controller::providers::Providers;
@@ -109,6 +110,13 @@ impl Controller {
         let meters = Arc::new(Meters::new(options.workers, clock.now()));
         let accounts = Accounts::new(providers.budgets.clone(), providers.tally.clone(), store.clone(), clock);
         let wishes = Wishes::new(options.clone(), providers.clone(), digests.clone(), clock, store.clone());
+        let channels = Channels {
+            mail: providers.mail.clone(),
+            hook: providers.hook.clone(),
+            operators: options.operators.clone(),
+            digest_at: options.digest_at,
+        };
+        let notices = Arc::new(Notices::new(channels, options.instance.clone(), store.clone(), clock));
         let reconciler = Reconciler {
             store: store.clone(),
             records: Records::new(store.clone()),
@@ -127,6 +135,7 @@ impl Controller {
             slots: BuildSlots::default(),
             due: Mutex::default(),
             meters: meters.clone(),
+            notices,
         };
         Controller {
             options,
@@ -161,6 +170,7 @@ impl Controller {
             tokio::spawn(self.clone().watch_directory()),
             tokio::spawn(self.clone().serve_requests()),
             tokio::spawn(self.clone().tick()),
+            tokio::spawn(self.clone().tell_people()),
         ];
         let _ = stop.wait_for(|stopped| *stopped).await; // a dropped sender means stop as well
         for helper in helpers {
@@ -200,6 +210,7 @@ impl Controller {
         requests.abort();
         let _ = stopper.send(true); // every worker may have ended
         let _ = tokio::time::timeout(STOP_PATIENCE, futures::future::join_all(workers)).await;
+        self.reconciler.notices.turn().await?;
         let records = self.store.clients().await?;
         let mut living = records.iter().filter(|r| r.owned.removal.is_none());
         let bad_files = self
@@ -349,6 +360,10 @@ impl Controller {
         }
     }
 
+    async fn tell_people(self: Arc<Self>) {
+        self.reconciler.notices.serve().await;
+    }
+
     async fn serve_requests(self: Arc<Self>) {
         loop {
             match self.take_requests().await {
@@ -383,6 +398,7 @@ impl Controller {
                         )
                         .await?;
                     self.reconciler.observer.servers.forget_ours().await;
+                    self.reconciler.notices.forget(&name).await?;
                     self.fleet.forget(&name);
                     self.queue.forget(&name);
                 }

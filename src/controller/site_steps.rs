@@ -391,8 +391,10 @@ impl SiteSteps<'_> {
         let ours = (sent && cms.log_in(&wanted.domain, &admin.email, &password).await?)
             || cms.first_register(&wanted.domain, &admin.email, &admin.name, &password).await?
             || cms.log_in(&wanted.domain, &admin.email, &password).await?;
+        let now = self.bench.clock.now();
         ledger
             .update(|r| {
+                r.owned.welcome_due = ours.then_some(now);
                 r.owned.administrator = match (ours, r.owned.made_database) {
                     (true, _) => AdministratorState::Made { email: admin.email.clone() },
                     (false, true) => AdministratorState::Taken,

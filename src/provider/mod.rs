@@ -11,7 +11,9 @@ pub mod http;
 pub mod outside;
 pub mod ploi;
 pub mod postgres;
+pub mod resend;
 pub mod tally;
+pub mod webhook;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,7 @@ use async_trait::async_trait;
 use crate::resource::certificate::Certificate;
 use crate::resource::database::{Catalog, Database, DatabaseState};
 use crate::resource::env_file;
+use crate::resource::letter::Letter;
 use crate::resource::name::{Commit, HostName, RemoteId, ServerId, SqlName};
 use crate::resource::reading::Live;
 use crate::resource::record::{Record, RecordChange, Zone};
@@ -204,6 +207,29 @@ impl Host {
         let text = self.environments.environment(site).await?;
         Ok(text.map(|text| env_file::parse(text.expose())).unwrap_or_default())
     }
+}
+
+/// What became of a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Posted {
+    /// The provider took it, under this id; that it arrived is another matter.
+    Accepted(String),
+    /// One with the same key went out before, with another text.
+    Before,
+}
+
+/// Mail.
+#[async_trait]
+pub trait Mail: Send + Sync {
+    /// Sends a letter. The same letter again within a day sends nothing (contracts/resend.md, Idempotency).
+    async fn post(&self, letter: &Letter) -> Answer<Posted>;
+}
+
+/// A webhook for people.
+#[async_trait]
+pub trait Hook: Send + Sync {
+    /// Posts a text.
+    async fn post(&self, text: &str) -> Answer<()>;
 }
 
 /// Outcome of one record change within a batch, in the order of the changes.

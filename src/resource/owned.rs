@@ -53,6 +53,9 @@ pub struct Owned {
     pub uptime: Uptime,
     /// The first administrator.
     pub administrator: AdministratorState,
+    /// Since when the administrator that we made waits for a welcome.
+    #[serde(default)]
+    pub welcome_due: Option<Timestamp>,
     /// Set from the moment the client's absence was accepted.
     pub removal: Option<Removal>,
     /// Whether we made the database in this incarnation: an administrator that is there already is alarming then.
@@ -80,6 +83,7 @@ impl Owned {
             failed_orders: 0,
             uptime: Uptime::default(),
             administrator: AdministratorState::NotMade,
+            welcome_due: None,
             removal: None,
             made_database: false,
             vhost_before: None,

@@ -321,6 +321,8 @@ impl Sim {
             outside: visitors,
             git: Some(git),
             budgets,
+            mail: None,
+            hook: None,
             tally: Arc::default(),
         }
     }

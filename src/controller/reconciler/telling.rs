@@ -61,6 +61,7 @@ impl Reconciler {
             next_attempt: until,
         };
         let status = tell(&record.status, &[], &situation, self.clock.now());
+        self.notices.forget(&record.name).await?;
         if status != record.status {
             let mut seen = record.clone();
             record.status = status;
