@@ -239,9 +239,10 @@ impl Controller {
     }
 
     /// The same rules and providers over another state: a look beside the loop, whose notes go to that state alone. The
-    /// calls come out of the same budgets, which stay this loop's to keep.
+    /// calls come out of the same budgets, which stay this loop's to keep. It tells nobody anything.
     pub fn over(&self, store: Arc<dyn Store>) -> Controller {
-        let providers = Providers { budgets: BTreeMap::new(), ..self.reconciler.providers.clone() };
+        let providers =
+            Providers { budgets: BTreeMap::new(), mail: None, hook: None, ..self.reconciler.providers.clone() };
         Controller::new(self.options.clone(), providers, store, self.reconciler.digests.clone(), self.clock)
     }
 
