@@ -375,7 +375,7 @@ async fn a_backup_can_be_restored() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
 }
 
-/// A dump of what only stands because of the order in which it was made: pg_dump is content, pg_restore is not.
+/// G6. A dump of what only stands because of the order in which it was made: pg_dump is content, pg_restore is not.
 #[tokio::test]
 async fn a_dump_that_cannot_be_restored_is_no_backup_and_the_trial_leaves_nothing() {
     let (server, database, password) = made("unrestorable").await;

@@ -308,7 +308,7 @@ async fn a_newer_version_is_refused_and_left_alone() {
     assert_eq!(SqliteStore::open_exclusive(&path, &key()).unwrap().clients().await.unwrap().len(), 1);
 }
 
-/// D13.
+/// D5, D13.
 #[tokio::test]
 async fn damaged_foreign_and_linked_files_are_refused_and_not_changed() {
     let dir = tempfile::tempdir().unwrap();

@@ -46,6 +46,7 @@ fn made_or_gone(sim: &Sim) -> Vec<String> {
     writes(sim).into_iter().filter(tells).collect()
 }
 
+/// D5, D6: the file is gone, or damaged and put aside by a person.
 #[test]
 fn a_lost_state_is_rebuilt_from_the_marks_and_costs_one_deploy_a_client() {
     in_virtual_time(async {
@@ -116,6 +117,7 @@ fn evidence_of_an_earlier_process_is_not_completed_by_the_first_complete_scan() 
     });
 }
 
+/// D8.
 #[test]
 fn an_older_copy_of_the_state_brings_nobody_back_and_takes_nobody_away() {
     in_virtual_time(async {
