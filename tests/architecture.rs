@@ -228,6 +228,23 @@ fn providers_do_not_know_each_other() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What would bring another time zone in, and with it hours that come twice and hours that never come.
+const LOCAL_TIME: &[&str] =
+    &["Zoned::", "in_tz", "TimeZone::system", "TimeZone::get", "TimeZone::try_system", "chrono::", "localtime"];
+
+/// E3. A moment is a `Timestamp` (UTC, every day 86,400 seconds) and a wait is a `Duration`: there is no summer time to go wrong.
+#[test]
+fn all_times_are_utc() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let code = code(&source.text);
+        for word in LOCAL_TIME.iter().filter(|word| code.contains(**word)) {
+            wrong.push(format!("{} holds `{word}`", source.path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_file_begins_with_one_sentence() {
     for source in sources() {

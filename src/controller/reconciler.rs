@@ -88,7 +88,7 @@ impl Next {
 /// Makes passes.
 pub struct Reconciler {
     pub(in crate::controller) store: Arc<dyn Store>,
-    pub(in crate::controller) records: Records,
+    pub(in crate::controller) records: Arc<Records>,
     pub(in crate::controller) providers: Providers,
     pub(in crate::controller) observer: Observer,
     pub(in crate::controller) clock: Clock,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::controller::absence::Absences;
+use crate::controller::doubts::Doubts;
 use crate::controller::fleet::PAUSE_ALL;
 use crate::controller::recovery::Recovery;
 use crate::resource::name::ClientName;
@@ -73,6 +74,12 @@ pub async fn take(request: &Request, store: &dyn Store, now: Timestamp) -> Store
                 && recovery.hash() == *hash
             {
                 return Ok((Effect::PassAll, Ok(recovery.approve(store).await?)));
+            }
+            let mut doubts = Doubts::load(store).await?;
+            if let Some((place, clients)) = doubts.approve(hash) {
+                let answer = format!("{} clients count as gone from {place}; a pass puts them back", clients.len());
+                doubts.save(store).await?;
+                return Ok((Effect::PassAll, Ok(answer)));
             }
             let mut absences = Absences::load(store).await?;
             let answer = absences.approve(hash);

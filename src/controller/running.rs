@@ -18,8 +18,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::controller::accounts::{Accounts, Asked};
 use crate::controller::build_slots::BuildSlots;
 use crate::controller::clock::Clock;
+use crate::controller::doubts::Plausibility;
 use crate::controller::fleet::Fleet;
 use crate::controller::former_life::is_blank;
+use crate::controller::lifetime;
 use crate::controller::observer::Observer;
 use crate::controller::options::Options;
 use crate::controller::providers::Providers;
@@ -93,6 +95,8 @@ impl Controller {
     ) -> Self {
         let fleet = Arc::new(Fleet::new(options.clone()));
         let servers = Servers::new(store.clone());
+        let records = Arc::new(Records::new(store.clone()));
+        let plausibility = Plausibility::new(store.clone(), records.clone(), clock, options.policy.settle);
         let observer = Observer::new(
             providers.clone(),
             clock,
@@ -101,12 +105,13 @@ impl Controller {
             digests.clone(),
             servers,
             options.known_secrets.clone(),
+            plausibility,
         );
         let accounts = Accounts::new(providers.budgets.clone(), providers.tally.clone(), store.clone(), clock);
         let wishes = Wishes::new(options.clone(), providers.clone(), digests.clone(), clock, store.clone());
         let reconciler = Reconciler {
             store: store.clone(),
-            records: Records::new(store.clone()),
+            records,
             providers,
             observer,
             clock,
@@ -281,6 +286,9 @@ impl Controller {
             if let Err(error) = self.scan().await {
                 tracing::error!(%error, "the scan's outcome cannot be recorded");
             }
+            if let Err(error) = lifetime::note(&*self.store, self.clock.now()).await {
+                tracing::error!(%error, "that this time was lived cannot be recorded");
+            }
             self.begin_cycle();
         }
     }
@@ -408,6 +416,7 @@ impl Controller {
     /// Takes up where an earlier process ended: builds that it asked for still hold their slots, whom somebody waits for is
     /// waited for, the last good specs are in force.
     async fn take_up(&self) -> Stored<()> {
+        lifetime::take_up(&*self.store, &self.options.policy, self.clock.now()).await?;
         for record in self.store.clients().await? {
             if lane_of(&record) < Lane::Drift {
                 self.queue.hurry(&record.name);

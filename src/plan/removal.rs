@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::database::remembered;
 use crate::plan::dns::record_ref;
-use crate::plan::draft::{Draft, Input, Stage, later};
+use crate::plan::draft::{Draft, Input, Policy, Stage, later};
 use crate::plan::{lost_creates, process};
 use crate::resource::certificate::CertificateStatus;
 use crate::resource::database::{Catalog, Database, DatabaseMark, DatabaseRow, DatabaseState};
@@ -16,6 +18,9 @@ use crate::resource::reading::{Live, Reading};
 use crate::resource::record::{Record, RecordChange, Zone};
 use crate::resource::removal::{Backup, ReclaimPolicy, Removal};
 use crate::resource::site::{Piece, Purpose, SiteStatus};
+
+/// So long at least, or its whole grace where that is shorter, a client stays after time that nobody lived through.
+pub const NOTICE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How old a backup may be at most when a database is dropped (reliability S3e).
 pub const BACKUP_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -37,9 +42,27 @@ pub fn plan(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) {
     plan_database_removal(input, removal, draft);
 }
 
+/// When a grace is over: it counts the time in which somebody was there.
+pub fn due(removal: &Removal, grace: Duration) -> Timestamp {
+    later(removal.offline_since, grace.saturating_add(removal.uncounted))
+}
+
+/// Time that nobody lived through does not count; and whatever is nearly over gives people a notice first.
+pub fn postpone(removal: &mut Removal, unlived: Duration, policy: &Policy, now: Timestamp) {
+    removal.uncounted = removal.uncounted.saturating_add(unlived);
+    let grace = if removal.site_gone_at.is_some() { policy.database_grace } else { policy.deletion_grace };
+    let missing = later(now, NOTICE.min(grace)).duration_since(due(removal, grace));
+    removal.uncounted = removal.uncounted.saturating_add(Duration::try_from(missing).unwrap_or_default());
+}
+
+/// What the sentence of a prolonged grace adds.
+fn uncounted(removal: &Removal) -> &'static str {
+    if removal.uncounted.is_zero() { "" } else { ", time in which nobody was here not counted" }
+}
+
 /// The grace holds the site and the records that stay with it, also where somebody removed the site before us.
 fn plan_grace(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> Stage {
-    let due = later(removal.offline_since, input.policy.deletion_grace);
+    let due = due(removal, input.policy.deletion_grace);
     let what = match removal.site_gone_at {
         None => "the site is",
         Some(_) if has_records(input) => "what is left of its records is",
@@ -49,7 +72,10 @@ fn plan_grace(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> St
         return Stage::Done;
     }
     let since = removal.offline_since;
-    let message = format!("offline since {since:.0}; {what} removed at {due:.0}; put the file back to undo");
+    let message = format!(
+        "offline since {since:.0}; {what} removed at {due:.0}{}; put the file back to undo",
+        uncounted(removal)
+    );
     draft.wait(input.client_ref(ResourceKind::Site), "Grace", message, Some(due))
 }
 
@@ -301,12 +327,12 @@ fn plan_drop(
         );
         return;
     }
-    let due = later(removal.offline_since, input.policy.database_grace);
+    let due = due(removal, input.policy.database_grace);
     if due > input.now {
         draft.wait(
             resource,
             "DatabaseGrace",
-            format!("the database is dropped at {due:.0}; put the file back to undo"),
+            format!("the database is dropped at {due:.0}{}; put the file back to undo", uncounted(removal)),
             Some(due),
         );
         return;

@@ -8,6 +8,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod clocks;
 mod databases;
 mod durable;
 mod exhaustive;
@@ -23,5 +24,6 @@ mod planted;
 mod rest;
 mod retained;
 mod seeds;
+mod shrunken;
 mod visitors;
 mod world;
