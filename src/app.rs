@@ -18,6 +18,7 @@ use crate::controller::accounts;
 use crate::controller::clock::Clock;
 use crate::controller::doubts::DOUBTS;
 use crate::controller::fleet::{FILES, PAUSE_ALL};
+use crate::controller::identities::IDENTITIES;
 use crate::controller::known_secrets::KnownSecrets;
 use crate::controller::lifetime;
 use crate::controller::providers::Providers;
@@ -234,7 +235,8 @@ pub async fn scratch_copy(store: &dyn Store, settings: &Settings) -> anyhow::Res
     let wanted = settings.instance.as_deref().and_then(|text| crate::resource::name::Instance::parse(text).ok());
     let instance = store.instance(wanted.as_ref()).await?;
     copy.instance(Some(&instance)).await?;
-    let mut keys: BTreeSet<String> = [FILES, PAUSE_ALL, DIRECTORY, RECOVERY, DOUBTS].map(str::to_owned).into();
+    let mut keys: BTreeSet<String> =
+        [FILES, PAUSE_ALL, DIRECTORY, RECOVERY, DOUBTS, IDENTITIES].map(str::to_owned).into();
     // What is known of servers saves the plan reading every foreign virtual host anew, and a look that is not due.
     keys.extend(settings.providers.ploi_server_id.iter().map(|id| format!("server/{id}")));
     // A look spends from the same budgets as the daemon beside it.

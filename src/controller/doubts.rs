@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::controller::clock::Clock;
+use crate::controller::identities;
 use crate::controller::records::Records;
 use crate::plan::draft::later;
 use crate::plan::policy::hash_of;
@@ -108,6 +109,11 @@ impl Plausibility {
         Plausibility { store, records, clock, settle, believed: Mutex::default() }
     }
 
+    /// Whether the server that is met at a place is the one that is known there; the sentence says who it is else.
+    pub async fn meet(&self, place: &str, shown: &str) -> Stored<Result<(), String>> {
+        identities::meet(&*self.store, &self.records, place, shown).await
+    }
+
     /// Whether a listing can be believed; the sentence says why not, and what to do.
     pub async fn judge(&self, listed: Listed<'_>) -> Stored<Result<(), String>> {
         let is_whole = |before: &BTreeSet<RemoteId>| before.is_subset(listed.ids);
@@ -180,7 +186,7 @@ impl Plausibility {
             doubt.hash(place)
         );
         tracing::warn!("{message}");
-        let reason = "ImplausibleListing".to_owned();
+        let reason = "NotBelieved".to_owned();
         let event = Event { id: 0, at: doubt.since, client: None, kind: EventKind::Warning, reason, message };
         self.store.append_event(&event).await.map(|_| ())
     }

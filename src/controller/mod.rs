@@ -10,6 +10,7 @@ pub mod doubts;
 pub mod executor;
 pub mod fleet;
 pub mod former_life;
+pub mod identities;
 pub mod known_secrets;
 pub mod ledger;
 pub mod lifetime;

@@ -36,7 +36,7 @@ use crate::resource::reading::{Live, Reading, Wanted};
 use crate::resource::record::{Record, Zone};
 use crate::resource::secret::{DigestKey, mask};
 use crate::resource::site::{RunState, Server, Site, SiteStatus};
-use crate::store::ClientRecord;
+use crate::store::{ClientRecord, Stored};
 
 /// The eyes of the loop.
 pub struct Observer {
@@ -51,6 +51,8 @@ pub struct Observer {
     zones: Shared<String, Arc<Vec<Zone>>>,
     records: Shared<ZoneId, Arc<RecordListing>>,
     catalogs: Shared<String, Arc<CatalogListing>>,
+    /// Whether a database server is the one that is known.
+    database_servers: Shared<String, ()>,
     details: DetailReader,
     outside: OutsideLooks,
     known_secrets: KnownSecrets,
@@ -94,6 +96,7 @@ impl Observer {
             zones: Shared::with_pauses(first, longest),
             records: Shared::with_pauses(first, longest),
             catalogs: Shared::with_pauses(first, longest),
+            database_servers: Shared::with_pauses(first, longest),
             known_secrets,
             plausibility,
         }
@@ -144,6 +147,17 @@ impl Observer {
         let Some((name, databases)) = self.providers.databases.iter().next() else {
             return Reading::unknown("no database server is configured");
         };
+        let met = || {
+            counted_as(CallPurpose::Audit, async {
+                let Some(shown) = databases.server_id().await? else { return Ok(()) };
+                let place = format!("the database server {}", databases.name());
+                self.believed(databases.name(), &place, self.plausibility.meet(&place, &shown).await)
+            })
+        };
+        let horizon = earlier(self.clock.now(), self.audit_period);
+        if let Reading::Unknown { reason } = self.database_servers.get(name, horizon, &self.clock, met).await {
+            return Reading::unknown(reason);
+        }
         let read = || {
             counted_as(CallPurpose::CatalogStatement, async {
                 databases.catalog().await.map(|catalog| Arc::new(CatalogListing::new(catalog)))
@@ -267,15 +281,19 @@ impl Observer {
         self.sites.get(server, fresh, &self.clock, read).await
     }
 
-    /// A listing that is not believed is a look that failed.
     async fn believe(&self, provider: &'static str, listed: Listed<'_>) -> Answer<()> {
-        let call = format!("listing of {}", listed.place);
-        let doubt = match self.plausibility.judge(listed).await {
+        let place = format!("listing of {}", listed.place);
+        self.believed(provider, &place, self.plausibility.judge(listed).await)
+    }
+
+    /// What is not believed is a look that failed.
+    fn believed(&self, provider: &'static str, place: &str, judged: Stored<Result<(), String>>) -> Answer<()> {
+        let doubt = match judged {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(why)) => ErrorClass::Implausible(why),
             Err(error) => ErrorClass::Unavailable(error.to_string()),
         };
-        Err(ProviderError::new(provider, call, doubt))
+        Err(ProviderError::new(provider, place, doubt))
     }
 
     async fn identity(&self, host: &Host, id: &ServerId) -> Reading<Server> {
@@ -310,10 +328,13 @@ impl Observer {
                 return;
             }
         };
-        let site = listing.of(&wanted.domain).cloned();
+        // Where nothing stands under our domain, our own site may stand under another one by now.
+        let known = owned.resource(ResourceKind::Site, wanted.domain.as_str());
+        let renamed = || known.and_then(|known| listing.with_id(&known.id));
+        let site = listing.of(&wanted.domain).or_else(renamed).cloned();
         observed.builds_elsewhere = Reading::Known(listing.building_beside(&wanted.domain));
         observed.site = Reading::Known(site.clone());
-        let Some(live) = site else { return };
+        let Some(live) = site.filter(|live| live.value.domain == wanted.domain) else { return };
         let reference = SiteRef::of(&wanted.server, &live);
         let ours = owned.resource(ResourceKind::Site, wanted.domain.as_str()).is_some_and(|known| known.id == live.id);
         if !ours {

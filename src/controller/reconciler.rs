@@ -184,8 +184,7 @@ impl Reconciler {
     async fn look_and_plan(&self, desired: &Desired, record: &mut ClientRecord, told: &mut Vec<Told>) -> Plan {
         let fresh = self.fresh(record);
         let mut observed = self.observer.observe(Look { desired, owned: &mut record.owned, fresh }).await;
-        let timeout = desired.site.value().map_or(Duration::ZERO, |site| site.deploy_timeout);
-        told.extend(absorb(&mut record.owned, &observed, timeout, &self.policy, self.clock.now()));
+        told.extend(absorb(&mut record.owned, desired, &observed, &self.policy, self.clock.now()));
         let plan = self.plan(desired, &observed, record);
         match self.take_slot(desired, &observed, record, &plan) {
             Ok(()) => plan,

@@ -283,11 +283,11 @@ impl Controller {
     async fn tick(self: Arc<Self>) {
         loop {
             sleep(self.options.resync).await;
-            if let Err(error) = self.scan().await {
-                tracing::error!(%error, "the scan's outcome cannot be recorded");
-            }
             if let Err(error) = lifetime::note(&*self.store, self.clock.now()).await {
                 tracing::error!(%error, "that this time was lived cannot be recorded");
+            }
+            if let Err(error) = self.scan().await {
+                tracing::error!(%error, "the scan's outcome cannot be recorded");
             }
             self.begin_cycle();
         }

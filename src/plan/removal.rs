@@ -8,7 +8,8 @@ use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::database::remembered;
 use crate::plan::dns::record_ref;
 use crate::plan::draft::{Draft, Input, Policy, Stage, later};
-use crate::plan::{lost_creates, process};
+use crate::plan::progress::zone_is_unseen;
+use crate::plan::{lost_creates, process, site};
 use crate::resource::certificate::CertificateStatus;
 use crate::resource::database::{Catalog, Database, DatabaseMark, DatabaseRow, DatabaseState};
 use crate::resource::kind::{ResourceKind, ResourceRef};
@@ -80,7 +81,7 @@ fn plan_grace(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> St
 }
 
 fn has_records(input: &Input<'_>) -> bool {
-    let ours = |(_, live): &(Zone, Live<Record>)| live.mark.as_ref() == Some(&input.desired.mark);
+    let ours = |(_, live): &(Zone, Live<Record>)| input.owned.holds_record(live);
     input.observed.records.known().is_some_and(|records| records.iter().any(ours))
 }
 
@@ -111,9 +112,12 @@ fn delete_records(
         }
     };
     let provider = input.client_ref(ResourceKind::Record).provider;
+    if refuse_unseen_zones(input, draft) == Stage::NotYet {
+        return Stage::NotYet;
+    }
     let mut stage = wait_for_young_records(input, draft, records);
     for (zone, live) in records {
-        if live.mark.as_ref() == Some(&input.desired.mark) && which(live.value.kind) {
+        if input.owned.holds_record(live) && which(live.value.kind) {
             let change = RecordChange::Delete { id: live.id.clone(), from: live.value.clone() };
             let changes = vec![FieldChange::shown("content", Some(live.value.content.clone()), None)];
             stage = draft.act(
@@ -126,6 +130,23 @@ fn delete_records(
         }
     }
     stage
+}
+
+/// A record in a zone that the credential shows no more cannot be removed, and what it points to must not go before it.
+fn refuse_unseen_zones(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
+    let zones = input.observed.zones.known().map(Vec::as_slice).unwrap_or_default();
+    let records = input.owned.resources.iter().filter(|known| known.kind == ResourceKind::Record);
+    match records.into_iter().find(|known| zone_is_unseen(known, zones)) {
+        None => Stage::Done,
+        Some(known) => draft.refuse(
+            record_ref(&known.provider, &known.name, Some(&known.id)),
+            "ZoneNotFound",
+            format!(
+                "{} was made here, and no zone that the credential sees holds it any more: let the credential see that zone again, or end this with `sitewright forget {}`",
+                known.name, input.desired.client
+            ),
+        ),
+    }
 }
 
 /// A record that was made a moment ago and that no listing shows yet is not gone: it will be seen, and goes then.
@@ -163,6 +184,9 @@ fn plan_offline(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> 
         Reading::Unknown { reason } => draft.unknown(input.client_ref(ResourceKind::Site), reason),
         Reading::Known(None) => Stage::Done,
         Reading::Known(Some(live)) if live.id != site.id => Stage::Done, // somebody else's by now: not ours to touch
+        Reading::Known(Some(live)) if live.value.domain.as_str() != site.name => {
+            site::refuse_renamed(draft, input.client_ref(ResourceKind::Site), live)
+        }
         Reading::Known(Some(live)) => match &live.value.status {
             SiteStatus::Suspended => end_process(input, draft, Purpose::StopProcess),
             SiteStatus::Deleting => Stage::Done,
@@ -173,12 +197,9 @@ fn plan_offline(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> 
                 "the client goes offline",
                 Step::SuspendSite,
             ),
-            other => draft.wait(
-                input.client_ref(ResourceKind::Site),
-                "SiteBusy",
-                format!("the host says `{}`; the site is suspended when it is idle", other.as_str()),
-                None,
-            ),
+            other => {
+                site::busy(input, draft, input.client_ref(ResourceKind::Site), other, "it is suspended when it is idle")
+            }
         },
     }
 }
@@ -214,12 +235,8 @@ fn plan_site_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>
         }
     };
     if live.value.status == SiteStatus::Deleting {
-        return draft.wait(
-            input.client_ref(ResourceKind::Site),
-            "Deleting",
-            "the host is removing the site",
-            Some(later(input.now, input.policy.deploy_poll)),
-        );
+        let resource = input.client_ref(ResourceKind::Site);
+        return site::busy(input, draft, resource, &live.value.status, "it is being removed");
     }
     if crate::plan::both(
         delete_records(input, draft, "the client goes", |_| true),

@@ -98,7 +98,7 @@ impl ProviderError {
             ErrorClass::Exists(_) => "AlreadyThere",
             ErrorClass::Quota(_) => "QuotaExceeded",
             ErrorClass::Invalid(_) => "RefusedByProvider",
-            ErrorClass::Implausible(_) => "ImplausibleListing",
+            ErrorClass::Implausible(_) => "NotBelieved",
             ErrorClass::Withdrawn => "Withdrawn",
             ErrorClass::Busy(_) => "Busy",
         }

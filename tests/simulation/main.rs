@@ -8,8 +8,10 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod accounts;
 mod clocks;
 mod databases;
+mod disks;
 mod durable;
 mod exhaustive;
 mod fate;
@@ -17,6 +19,7 @@ mod fights;
 mod invariants;
 mod life;
 mod line;
+mod looks;
 mod lost_state;
 mod many;
 mod panics;
@@ -25,5 +28,6 @@ mod rest;
 mod retained;
 mod seeds;
 mod shrunken;
+mod starts;
 mod visitors;
 mod world;

@@ -57,7 +57,7 @@ fn sites_that_are_missing_all_at_once_are_put_back_only_when_a_person_says_that_
         assert_eq!(sim.world.faults.writes(), [], "nothing is made of a listing that nobody believes");
         let hash = hash(&sim, "server 1 at ploi").await.expect("it is in doubt");
         let (truth, reason, message) = told(&sim, "shop", ConditionType::SiteReady).await;
-        assert_eq!((truth, reason.as_str()), (Truth::False, "ImplausibleListing"));
+        assert_eq!((truth, reason.as_str()), (Truth::False, "NotBelieved"));
         assert!(message.contains("2 of 3 clients") && message.contains("blog, shop"), "{message}");
         assert!(message.contains("credential") && message.contains(&format!("approve {hash}")), "{message}");
         // Whoever is shown as ever waits as well: the listing as a whole is no witness.
@@ -124,7 +124,7 @@ fn a_credential_that_sees_less_makes_and_removes_nothing() {
         FILTERED.store(false, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(writes, [], "nothing is written, and the site of who goes stands");
         let (truth, reason, _) = told(&sim, "blog", ConditionType::DNSReady).await;
-        assert_eq!((truth, reason.as_str()), (Truth::False, "ImplausibleListing"));
+        assert_eq!((truth, reason.as_str()), (Truth::False, "NotBelieved"));
         sim.until_gone("shop").await.unwrap();
         for client in ["blog", "cafe"] {
             sim.until_ready(client, 0).await.unwrap();
