@@ -1,5 +1,6 @@
 //! What `doctor` finds on this machine: specs, state, key, backups, daemon.
 
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -115,12 +116,9 @@ fn backups(directory: &Path, server: Option<&Secret>) -> Option<Check> {
     const AREA: &str = "backups";
     let shown = directory.display();
     let url = url::Url::parse(server?.expose()).ok()?;
-    let is_here = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.starts_with("%2F"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => true,
-    };
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_socket = host.is_empty() || host.to_ascii_lowercase().starts_with("%2f");
+    let is_here = is_socket || host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
     Some(if is_here {
         Check::warning(
             AREA,
