@@ -59,10 +59,10 @@ pub async fn take_up(store: &dyn Store, policy: &Policy, now: Timestamp) -> Stor
     let away = away.and_then(|away| Duration::try_from(away).ok()).filter(|away| *away > AWAY_MAX);
     if let Some(away) = away {
         let mut absences = Absences::load(store).await?;
-        if !absences.missing.is_empty() {
-            absences.missing.clear();
-            absences.save(store).await?;
-        }
+        absences.missing.clear();
+        // A jump of the clock must not make room for another day's removals.
+        absences.begun.iter_mut().for_each(|(_, at)| *at = later(*at, away));
+        absences.save(store).await?;
         for mut record in store.clients().await? {
             let name = record.name.clone();
             let Some(removal) = record.owned.removal.as_mut().filter(|removal| removal.finished_at.is_none()) else {

@@ -240,3 +240,15 @@ fn a_zone_that_is_not_seen_any_more_is_no_witness_that_its_records_are_gone() {
     assert!(case.actions().is_empty(), "{:?}", case.actions());
     assert!(case.lines().iter().any(|l| l.contains("[ZoneNotFound]") && l.contains("sitewright forget acme")));
 }
+
+/// D7. The state is lost, and the site under our domain carries no mark: it may still come in with the password it knows.
+#[test]
+fn a_login_keeps_its_password_while_the_site_that_uses_it_is_not_ours() {
+    let mut case = Case::converged();
+    case.owned.resources.clear();
+    let Reading::Known(seen) = &mut case.observed.environment else { panic!("a reading") };
+    seen.mark = None;
+    assert!(!case.actions().iter().any(|a| a.contains("Role")), "{:?}", case.actions());
+    case.observed.site = Reading::Known(None);
+    assert!(case.actions().contains(&"~ Role postgres/client_acme_a".to_owned()), "{:?}", case.actions());
+}
