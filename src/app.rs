@@ -10,13 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 
 use crate::app::options::options;
 use crate::config::{Settings, StateLocation};
 use crate::controller::accounts;
 use crate::controller::clock::Clock;
+use crate::controller::doubts::DOUBTS;
 use crate::controller::fleet::{FILES, PAUSE_ALL};
+use crate::controller::identities::IDENTITIES;
 use crate::controller::known_secrets::KnownSecrets;
+use crate::controller::lifetime;
 use crate::controller::providers::Providers;
 use crate::controller::recovery::RECOVERY;
 use crate::controller::running::{Controller, DIRECTORY};
@@ -74,7 +78,8 @@ const NOTICES_RATE: (u32, Duration) = (1, Duration::from_secs(1));
 pub async fn open(settings: &Settings, access: Access) -> anyhow::Result<App> {
     let disk = open_store(settings, access).await?;
     let store = if access == Access::Look { scratch_copy(&*disk, settings).await? } else { disk };
-    assemble(settings, store, Clock::system()).await
+    let clock = lifetime::clock(&*store, Timestamp::now()).await?;
+    assemble(settings, store, clock).await
 }
 
 async fn assemble(settings: &Settings, store: Arc<dyn Store>, clock: Clock) -> anyhow::Result<App> {
@@ -252,7 +257,8 @@ pub async fn scratch_copy(store: &dyn Store, settings: &Settings) -> anyhow::Res
     let wanted = settings.instance.as_deref().and_then(|text| crate::resource::name::Instance::parse(text).ok());
     let instance = store.instance(wanted.as_ref()).await?;
     copy.instance(Some(&instance)).await?;
-    let mut keys: BTreeSet<String> = [FILES, PAUSE_ALL, DIRECTORY, RECOVERY].map(str::to_owned).into();
+    let mut keys: BTreeSet<String> =
+        [FILES, PAUSE_ALL, DIRECTORY, RECOVERY, DOUBTS, IDENTITIES].map(str::to_owned).into();
     // What is known of servers saves the plan reading every foreign virtual host anew, and a look that is not due.
     keys.extend(settings.providers.ploi_server_id.iter().map(|id| format!("server/{id}")));
     // A look spends from the same budgets as the daemon beside it.

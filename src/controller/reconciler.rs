@@ -94,7 +94,7 @@ impl Next {
 /// Makes passes.
 pub struct Reconciler {
     pub(in crate::controller) store: Arc<dyn Store>,
-    pub(in crate::controller) records: Records,
+    pub(in crate::controller) records: Arc<Records>,
     pub(in crate::controller) chronicle: Chronicle,
     pub(in crate::controller) providers: Providers,
     pub(in crate::controller) observer: Observer,
@@ -202,9 +202,8 @@ impl Reconciler {
     async fn look_and_plan(&self, desired: &Desired, record: &mut ClientRecord, told: &mut Vec<Told>) -> Looked {
         let fresh = self.fresh(record);
         let mut observed = self.observer.observe(Look { desired, owned: &mut record.owned, fresh }).await;
-        let timeout = desired.site.value().map_or(Duration::ZERO, |site| site.deploy_timeout);
         told.extend(health::keep(&mut record.owned, desired.health.interval)); // before what ended forgets the look
-        told.extend(absorb(&mut record.owned, &observed, timeout, &self.policy, self.clock.now()));
+        told.extend(absorb(&mut record.owned, desired, &observed, &self.policy, self.clock.now()));
         told.extend(pin::keep(&mut record.owned, desired, self.clock.now()));
         let mut plan = self.plan(desired, &observed, record);
         if let Err(builds) = self.take_slot(desired, &observed, record, &plan) {

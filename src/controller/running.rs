@@ -19,8 +19,10 @@ use crate::controller::accounts::{Accounts, Asked};
 use crate::controller::build_slots::BuildSlots;
 use crate::controller::chronicle::Chronicle;
 use crate::controller::clock::Clock;
+use crate::controller::doubts::Plausibility;
 use crate::controller::fleet::Fleet;
 use crate::controller::former_life::is_blank;
+use crate::controller::lifetime;
 use crate::controller::meters::{Ended, Meters};
 use crate::controller::notices::{Channels, Notices};
 use crate::controller::observer::Observer;
@@ -98,6 +100,8 @@ impl Controller {
     ) -> Self {
         let fleet = Arc::new(Fleet::new(options.clone()));
         let servers = Servers::new(store.clone());
+        let records = Arc::new(Records::new(store.clone()));
+        let plausibility = Plausibility::new(store.clone(), records.clone(), clock, options.policy.settle);
         let observer = Observer::new(
             providers.clone(),
             clock,
@@ -106,6 +110,7 @@ impl Controller {
             digests.clone(),
             servers,
             options.known_secrets.clone(),
+            plausibility,
         );
         let meters = Arc::new(Meters::new(options.workers, clock.now()));
         let accounts = Accounts::new(providers.budgets.clone(), providers.tally.clone(), store.clone(), clock);
@@ -119,7 +124,7 @@ impl Controller {
         let notices = Arc::new(Notices::new(channels, options.instance.clone(), store.clone(), clock));
         let reconciler = Reconciler {
             store: store.clone(),
-            records: Records::new(store.clone()),
+            records,
             chronicle: Chronicle::new(store.clone(), clock),
             providers,
             observer,
@@ -320,6 +325,9 @@ impl Controller {
     async fn tick(self: Arc<Self>) {
         loop {
             sleep(self.options.resync).await;
+            if let Err(error) = lifetime::note(&*self.store, self.clock.now()).await {
+                tracing::error!(%error, "that this time was lived cannot be recorded");
+            }
             if let Err(error) = self.scan().await {
                 tracing::error!(%error, "the scan's outcome cannot be recorded");
             }
@@ -455,6 +463,7 @@ impl Controller {
     /// Takes up where an earlier process ended: builds that it asked for still hold their slots, whom somebody waits for is
     /// waited for, the last good specs are in force.
     async fn take_up(&self) -> Stored<()> {
+        lifetime::take_up(&*self.store, &self.options.policy, self.clock.now()).await?;
         for record in self.store.clients().await? {
             if lane_of(&record) < Lane::Drift {
                 self.queue.hurry(&record.name);

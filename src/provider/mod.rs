@@ -260,6 +260,8 @@ pub trait Dns: Send + Sync {
 pub trait Databases: Send + Sync {
     /// `postgres`.
     fn name(&self) -> &'static str;
+    /// What tells this server from every other one; `None` where the credential may not read it.
+    async fn server_id(&self) -> Answer<Option<String>>;
     /// One statement over all databases and the roles that are ours.
     async fn catalog(&self) -> Answer<Catalog>;
     /// Group role, database, marks, isolation: every statement re-runnable; ends with the mark `ready`.
