@@ -11,13 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 
 use crate::app::options::options;
 use crate::config::{Settings, StateLocation};
 use crate::controller::accounts;
 use crate::controller::clock::Clock;
+use crate::controller::doubts::DOUBTS;
 use crate::controller::fleet::{FILES, PAUSE_ALL};
+use crate::controller::identities::IDENTITIES;
 use crate::controller::known_secrets::KnownSecrets;
+use crate::controller::lifetime;
 use crate::controller::providers::Providers;
 use crate::controller::recovery::RECOVERY;
 use crate::controller::running::{Controller, DIRECTORY};
@@ -30,6 +34,8 @@ use crate::provider::outside::cms::SiteCms;
 use crate::provider::outside::connection::{Connector, Route};
 use crate::provider::ploi::{self, Redact};
 use crate::provider::postgres::{self, Postgres, PostgresSettings};
+use crate::provider::resend::{self, Resend};
+use crate::provider::webhook::{self, Webhook};
 use crate::resource::name::{Instance, ZoneId};
 use crate::resource::secret::Secret;
 use crate::store::Store;
@@ -62,6 +68,9 @@ pub struct App {
     pub controller: Arc<Controller>,
 }
 
+/// Notices that may go to a webhook: what Slack takes.
+const NOTICES_RATE: (u32, Duration) = (1, Duration::from_secs(1));
+
 /// Puts an installation together. With [`Access::Look`] the store is a copy in memory: what the controller notes while it
 /// plans reaches no disk.
 ///
@@ -70,7 +79,8 @@ pub struct App {
 pub async fn open(settings: &Settings, access: Access) -> anyhow::Result<App> {
     let disk = open_store(settings, access).await?;
     let store = if access == Access::Look { scratch_copy(&*disk, settings).await? } else { disk };
-    assemble(settings, store, Clock::system()).await
+    let clock = lifetime::clock(&*store, Timestamp::now()).await?;
+    assemble(settings, store, clock).await
 }
 
 async fn assemble(settings: &Settings, store: Arc<dyn Store>, clock: Clock) -> anyhow::Result<App> {
@@ -116,6 +126,8 @@ fn accounts(settings: &Settings, known_secrets: &KnownSecrets) -> anyhow::Result
             outside: Arc::new(Prober::new(connector)),
             git: None,
             budgets: BTreeMap::new(),
+            mail: None,
+            hook: None,
             tally: Arc::default(),
         },
         postgres: None,
@@ -147,7 +159,22 @@ fn accounts(settings: &Settings, known_secrets: &KnownSecrets) -> anyhow::Result
         let http = accounts.client(settings, "github", &given.github_api_url, token)?;
         accounts.providers.git = Some(Arc::new(GitHub::new(http)));
     }
+    if let (Some(token), Some(from)) = (&given.resend_api_key, &settings.notify.from) {
+        let http = notifier(settings, resend::NAME, &given.resend_api_url, token)?;
+        accounts.providers.mail = Some(Arc::new(Resend::new(http, from.clone())));
+    }
+    if let Some(address) = &settings.notify.webhook {
+        let http = notifier(settings, webhook::NAME, address.expose(), &Secret::new(""))?;
+        accounts.providers.hook = Some(Arc::new(Webhook::new(http)));
+    }
     Ok(accounts)
+}
+
+/// A client for notices: its calls are none of a cycle's cost.
+fn notifier(settings: &Settings, name: &'static str, address: &str, token: &Secret) -> anyhow::Result<HttpClient> {
+    let (calls, per) = settings.rates.get(name).map_or(NOTICES_RATE, |rate| (rate.calls, rate.per));
+    let base = url::Url::parse(address).map_err(|_| anyhow::anyhow!("the address of the {name} is none"))?;
+    Ok(HttpClient::new(name, base, token.clone(), Arc::new(Budget::new(calls, per)))?)
 }
 
 impl Accounts {
@@ -231,7 +258,8 @@ pub async fn scratch_copy(store: &dyn Store, settings: &Settings) -> anyhow::Res
     let wanted = settings.instance.as_deref().and_then(|text| crate::resource::name::Instance::parse(text).ok());
     let instance = store.instance(wanted.as_ref()).await?;
     copy.instance(Some(&instance)).await?;
-    let mut keys: BTreeSet<String> = [FILES, PAUSE_ALL, DIRECTORY, RECOVERY].map(str::to_owned).into();
+    let mut keys: BTreeSet<String> =
+        [FILES, PAUSE_ALL, DIRECTORY, RECOVERY, DOUBTS, IDENTITIES].map(str::to_owned).into();
     // What is known of servers saves the plan reading every foreign virtual host anew, and a look that is not due.
     keys.extend(settings.providers.ploi_server_id.iter().map(|id| format!("server/{id}")));
     // A look spends from the same budgets as the daemon beside it.

@@ -169,6 +169,8 @@ pub struct Notify {
     pub to: Vec<String>,
     /// Receives every notice; its path is often a secret.
     pub webhook: Option<Secret>,
+    /// When, in UTC, the daily digest is sent; `None`: never.
+    pub digest: Option<jiff::civil::Time>,
 }
 
 /// The variables of the providers, by their own names.
@@ -367,6 +369,7 @@ fn build(raw: &mut Raw) -> Settings {
             from: raw.optional("notify.from", text),
             to: raw.optional("notify.to", list).unwrap_or_default(),
             webhook: raw.secret_url("notify.webhook"),
+            digest: raw.required("notify.digest", value::daytime),
         },
         log: raw.required("log", text),
         log_format: raw.optional("log.format", log_format),

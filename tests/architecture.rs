@@ -191,6 +191,26 @@ fn only_the_executor_changes_the_outside_world() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// G4. A database goes through one door: one function says yes, one place asks it, one step carries its word, one call is
+/// made; no command, page or setting leads there.
+#[test]
+fn the_last_step_has_one_door() {
+    let doors = [
+        ("may_drop(", "plan/removal.rs", 2),
+        ("let step = Step::Drop {", "plan/removal.rs", 1),
+        ("&DropPermit {", "controller/databases.rs", 1),
+        (".drop_database(&", "controller/databases.rs", 1),
+    ];
+    for (door, place, times) in doors {
+        let found: BTreeMap<String, usize> = sources()
+            .iter()
+            .map(|source| (source.path.display().to_string(), code(&source.text).matches(door).count()))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        assert_eq!(found, BTreeMap::from([(place.to_owned(), times)]), "{door}");
+    }
+}
+
 #[test]
 fn only_the_composition_root_and_the_simulators_know_which_providers_exist() {
     let vendors = [
@@ -223,6 +243,23 @@ fn providers_do_not_know_each_other() {
             if code.contains(&format!("provider::{other}")) {
                 wrong.push(format!("{path} names {other}"));
             }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What would bring another time zone in, and with it hours that come twice and hours that never come.
+const LOCAL_TIME: &[&str] =
+    &["Zoned::", "in_tz", "TimeZone::system", "TimeZone::get", "TimeZone::try_system", "chrono::", "localtime"];
+
+/// E3. A moment is a `Timestamp` (UTC, every day 86,400 seconds) and a wait is a `Duration`: there is no summer time to go wrong.
+#[test]
+fn all_times_are_utc() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let code = code(&source.text);
+        for word in LOCAL_TIME.iter().filter(|word| code.contains(**word)) {
+            wrong.push(format!("{} holds `{word}`", source.path.display()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::api::view::{Lens, is_gone};
 use crate::controller::absence::Absences;
-use crate::plan::draft::later;
+use crate::plan::removal::due;
 use crate::resource::kind::ResourceKind;
 use crate::resource::removal::{ReclaimPolicy, Removal};
 use crate::status::Phase;
@@ -132,9 +132,9 @@ fn scheduled(record: &ClientRecord, removal: &Removal, lens: &Lens) -> Scheduled
         name: record.name.to_string(),
         phase,
         offline_since: removal.offline_since,
-        site_removal_at: later(removal.offline_since, lens.grace),
+        site_removal_at: due(removal, lens.grace),
         database_drop_at: (removal.reclaim == ReclaimPolicy::Delete)
-            .then(|| later(removal.offline_since, lens.database_grace.max(lens.grace))),
+            .then(|| due(removal, lens.database_grace.max(lens.grace))),
         database_policy: removal.reclaim,
         undo,
     }

@@ -162,7 +162,7 @@ impl Reader {
             self.phase = match std::mem::replace(&mut self.phase, Phase::Ended) {
                 Phase::Replay => match self.replay().await {
                     Ok(true) => Phase::Replay,
-                    Ok(false) => self.stored(self.hub.sit_down().await).map_or(Phase::Ended, Phase::Close),
+                    Ok(false) => self.sit_down().await,
                     Err(()) => Phase::Ended,
                 },
                 Phase::Close(seat) => match self.replay().await {
@@ -174,6 +174,11 @@ impl Reader {
                 Phase::Ended => return None,
             };
         }
+    }
+
+    /// The hub tells what comes from here on; what came between the last page and this is read before that.
+    async fn sit_down(&mut self) -> Phase {
+        self.stored(self.hub.sit_down().await).map_or(Phase::Ended, Phase::Close)
     }
 
     /// A page of the table; gives whether there may be more.
@@ -248,4 +253,46 @@ impl Reader {
 fn notice(name: &str, after: i64, message: String) -> Message {
     let data = serde_json::to_string(&StreamNotice { after, message }).unwrap_or_default(); // plain data: always text
     Message::default().event(name).id(after.to_string()).data(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::api::tests::{face, store};
+    use crate::store::{Event, EventKind};
+
+    fn event(message: &str) -> Event {
+        Event {
+            id: 0,
+            at: Timestamp::UNIX_EPOCH,
+            client: None,
+            kind: EventKind::Normal,
+            reason: "Told".into(),
+            message: message.into(),
+            reconcile: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_while_a_reader_sits_down_is_told_once() {
+        let store = store(&[]).await;
+        let api = face(store.clone(), None);
+        let place = || api.streams.clone().try_acquire_owned().expect("a place");
+        // Another one listens, so that the hub is ahead of whoever sits down.
+        let mut other = api.hub.sit_down().await.expect("a seat");
+        let mut reader = Reader::begin(&api, None, Some(0), place()).await.expect("a reader");
+        reader.ready.clear();
+        assert_eq!(reader.replay().await, Ok(false), "the table is empty");
+        store.append_event(&event("meanwhile")).await.expect("told");
+        assert_eq!(other.live.recv().await.map(|event| event.id), Ok(1), "the hub told it already");
+        reader.phase = reader.sit_down().await;
+        let told = reader.next().await.map(|message| format!("{message:?}")).expect("a message");
+        assert!(told.contains("meanwhile"), "{told}");
+        store.append_event(&event("after")).await.expect("told");
+        let told = reader.next().await.map(|message| format!("{message:?}")).expect("a message");
+        assert!(told.contains("after"), "{told}");
+        assert_eq!(reader.seen, 2);
+    }
 }

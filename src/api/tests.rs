@@ -88,7 +88,7 @@ fn leaving(name: &str, reclaim: ReclaimPolicy) -> ClientRecord {
     record
 }
 
-async fn store(records: &[ClientRecord]) -> Arc<MemoryStore> {
+pub(super) async fn store(records: &[ClientRecord]) -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::default());
     for record in records {
         store.save(record).await.expect("saved");
@@ -134,7 +134,7 @@ fn parts(store: Arc<MemoryStore>, token: Option<&str>) -> Parts {
     }
 }
 
-fn face(store: Arc<MemoryStore>, token: Option<&str>) -> Api {
+pub(super) fn face(store: Arc<MemoryStore>, token: Option<&str>) -> Api {
     Api::new(parts(store, token))
 }
 

@@ -52,6 +52,8 @@ pub fn options(settings: &Settings, instance: Instance, known_secrets: KnownSecr
         shared_environment: settings.shared_environment.clone(),
         backups: settings.backup_directory.clone(),
         backups_kept: settings.backup_keep as usize,
+        operators: settings.notify.to.clone(),
+        digest_at: settings.notify.digest,
         instance,
         environment: Arc::new(|name| std::env::var(name).ok()),
         known_secrets,

@@ -1,10 +1,12 @@
-//! `approve HASH`: releases a held set of removals, exactly that one (decisions 28), or ends recovery.
+//! `approve HASH`: releases a held set of removals, exactly that one (decisions 28), believes a listing or another server, or ends recovery.
 
 use crate::app::Access;
 use crate::cli::request::{Fate, put_or_do, tell};
 use crate::cli::session::Session;
 use crate::cli::{Exit, terminal};
 use crate::controller::absence::Absences;
+use crate::controller::doubts::Doubts;
+use crate::controller::identities::Identities;
 use crate::controller::recovery::Recovery;
 use crate::store::Ask;
 
@@ -30,6 +32,15 @@ pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
     if let Some(recovery) = Recovery::load(&*look).await?.filter(|recovery| recovery.hash() == args.hash) {
         let names: Vec<&str> = recovery.clients.iter().map(|name| name.as_str()).collect();
         terminal::say(&format!("this trusts the state again; taken back were: {}", names.join(", ")));
+        return ask(session, args).await;
+    }
+    if let Some((place, clients)) = Doubts::load(&*look).await?.approve(&args.hash) {
+        let names: Vec<&str> = clients.iter().map(|name| name.as_str()).collect();
+        terminal::say(&format!("these count as gone from {place} and are put back: {}", names.join(", ")));
+        return ask(session, args).await;
+    }
+    if let Some(place) = Identities::load(&*look).await?.approve(&args.hash) {
+        terminal::say(&format!("this takes what stands there now for {place}"));
         return ask(session, args).await;
     }
     let mut absences = Absences::load(&*look).await?;

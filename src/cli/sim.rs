@@ -17,6 +17,9 @@ pub struct Args {
     /// Port of the Git host's API
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     git: u16,
+    /// Port of the mail provider
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    mail: u16,
     /// Port of the name server
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     dns: u16,
@@ -48,6 +51,7 @@ pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
             ploi: args.ploi,
             cloudflare: args.cloudflare,
             git: args.git,
+            mail: args.mail,
             dns: args.dns,
             https: args.https,
             http: args.http,

@@ -93,6 +93,7 @@ pub const KEYS: &[Key] = &[
     open("notify.from"),
     open("notify.to"),
     secret("notify.webhook"),
+    plain("notify.digest", "07:00"),
     plain("log", "info"),
     open("log.format"),
     plain("workers", "8"),

@@ -53,6 +53,17 @@ pub fn listen(raw: &str) -> Read<Option<SocketAddr>> {
     raw.parse().map(Some).map_err(|_| "an address such as `127.0.0.1:7117`, or `off`, is expected".into())
 }
 
+/// A time of the day as `07:00`; `None`: `off`.
+pub fn daytime(raw: &str) -> Read<Option<jiff::civil::Time>> {
+    if raw == "off" {
+        return Ok(None);
+    }
+    let read = raw
+        .split_once(':')
+        .and_then(|(hour, minute)| jiff::civil::Time::new(hour.parse().ok()?, minute.parse().ok()?, 0, 0).ok());
+    read.map(Some).ok_or_else(|| "a time of the day in UTC such as `07:00`, or `off`, is expected".into())
+}
+
 /// `host:port`.
 pub fn endpoint(raw: &str) -> Read<String> {
     let good = raw.rsplit_once(':').is_some_and(|(host, port)| {

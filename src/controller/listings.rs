@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::resource::database::Catalog;
 use crate::resource::mark::Mark;
-use crate::resource::name::HostName;
+use crate::resource::name::{HostName, RemoteId};
 use crate::resource::reading::Live;
 use crate::resource::record::Record;
 use crate::resource::site::{Site, SiteStatus};
@@ -37,6 +37,11 @@ impl SiteListing {
     /// The site under a domain.
     pub fn of(&self, domain: &HostName) -> Option<&Live<Site>> {
         self.by_domain.get(domain).and_then(|at| self.sites.get(*at))
+    }
+
+    /// The site with an id.
+    pub fn with_id(&self, id: &RemoteId) -> Option<&Live<Site>> {
+        self.sites.iter().find(|live| live.id == *id)
     }
 
     /// Domains of the other sites that are being built.
@@ -112,7 +117,7 @@ impl CatalogListing {
 mod tests {
     use super::*;
     use crate::resource::database::{DatabaseRow, RoleRow};
-    use crate::resource::name::{Instance, RemoteId, ServerId, Uid};
+    use crate::resource::name::{Instance, ServerId, Uid};
     use crate::resource::record::{RecordType, Ttl};
 
     fn site(domain: &str, status: SiteStatus) -> Live<Site> {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::controller::clock::Clock;
 use crate::controller::details::{DetailPace, DetailReader};
+use crate::controller::doubts::{Listed, Plausibility};
 use crate::controller::known_secrets::KnownSecrets;
 use crate::controller::listings::{CatalogListing, RecordListing, SiteListing};
 use crate::controller::outside::{self, OutsideLooks};
@@ -20,21 +21,23 @@ use crate::controller::servers::{Pace, Servers};
 use crate::controller::shared::Shared;
 use crate::plan::dns::{zone_in, zone_of};
 use crate::plan::draft::Policy;
+use crate::provider::error::{ErrorClass, ProviderError};
 use crate::provider::http::lane::{Lane, in_lane};
 use crate::provider::tally::{CallPurpose, counted_as};
-use crate::provider::{Dns, Host, SiteRef};
+use crate::provider::{Answer, Dns, Host, SiteRef};
 use crate::resource::database::Catalog;
 use crate::resource::desired::{Desired, DesiredDns, DesiredSite};
 use crate::resource::kind::ResourceKind;
 use crate::resource::mark::Mark;
 use crate::resource::name::{HostName, ServerId, SqlName, ZoneId};
 use crate::resource::observed::Observed;
-use crate::resource::owned::{EnvironmentSeen, Owned};
+use crate::resource::owned::{EnvironmentSeen, Owned, OwnedResource};
 use crate::resource::reading::{Live, Reading, Wanted};
 use crate::resource::record::{Record, Zone};
 use crate::resource::release::DeployLog;
 use crate::resource::secret::{DigestKey, mask};
 use crate::resource::site::{RunState, Server, Site, SiteStatus};
+use crate::store::{ClientRecord, Stored};
 
 /// The eyes of the loop.
 pub struct Observer {
@@ -49,9 +52,12 @@ pub struct Observer {
     zones: Shared<String, Arc<Vec<Zone>>>,
     records: Shared<ZoneId, Arc<RecordListing>>,
     catalogs: Shared<String, Arc<CatalogListing>>,
+    /// Whether a database server is the one that is known.
+    database_servers: Shared<String, ()>,
     details: DetailReader,
     outside: OutsideLooks,
     known_secrets: KnownSecrets,
+    plausibility: Plausibility,
 }
 
 /// What one look needs to know of its client.
@@ -74,6 +80,7 @@ impl Observer {
         digests: DigestKey,
         servers: Servers,
         known_secrets: KnownSecrets,
+        plausibility: Plausibility,
     ) -> Self {
         let first = policy.deploy_poll;
         let pace = DetailPace { audit: audit_period, poll: first, longest };
@@ -90,7 +97,9 @@ impl Observer {
             zones: Shared::with_pauses(first, longest),
             records: Shared::with_pauses(first, longest),
             catalogs: Shared::with_pauses(first, longest),
+            database_servers: Shared::with_pauses(first, longest),
             known_secrets,
+            plausibility,
         }
     }
 
@@ -139,6 +148,17 @@ impl Observer {
         let Some((name, databases)) = self.providers.databases.iter().next() else {
             return Reading::unknown("no database server is configured");
         };
+        let met = || {
+            counted_as(CallPurpose::Audit, async {
+                let Some(shown) = databases.server_id().await? else { return Ok(()) };
+                let place = format!("the database server {}", databases.name());
+                self.believed(databases.name(), &place, self.plausibility.meet(&place, &shown).await)
+            })
+        };
+        let horizon = earlier(self.clock.now(), self.audit_period);
+        if let Reading::Unknown { reason } = self.database_servers.get(name, horizon, &self.clock, met).await {
+            return Reading::unknown(reason);
+        }
         let read = || {
             counted_as(CallPurpose::CatalogStatement, async {
                 databases.catalog().await.map(|catalog| Arc::new(CatalogListing::new(catalog)))
@@ -175,13 +195,8 @@ impl Observer {
         let Some(dns) = self.providers.dns.get(&wanted.provider) else { return Reading::unknown("no DNS is managed") };
         let names: BTreeSet<&str> =
             wanted.hosts.iter().map(HostName::as_str).chain(wanted.records.iter().map(|r| r.name.as_str())).collect();
-        let old: Vec<&str> = owned
-            .resources
-            .iter()
-            .filter(|r| r.kind == ResourceKind::Record)
-            .filter_map(|r| r.name.split_once(' '))
-            .map(|(_, name)| name)
-            .collect();
+        let old: Vec<&str> =
+            owned.resources.iter().filter(|r| r.kind == ResourceKind::Record).filter_map(record_name).collect();
         let concerned: BTreeSet<&ZoneId> =
             names.iter().chain(&old).filter_map(|name| zone_of(zones, name)).map(|zone| &zone.id).collect();
         // Where an answer was lost it is looked, whatever the file says by now.
@@ -189,7 +204,7 @@ impl Observer {
         let asked: BTreeSet<&str> = asked.collect();
         let mut found = Vec::new();
         for zone in zones.iter().filter(|zone| concerned.contains(&zone.id) || asked.contains(zone.id.as_str())) {
-            match self.records_in(dns, zone, fresh).await {
+            match self.records_in(dns, zone, zones, fresh).await {
                 Reading::Known(all) => {
                     found.extend(all.concerning(&names, &desired.mark).map(|live| (zone.clone(), live.clone())))
                 }
@@ -199,10 +214,30 @@ impl Observer {
         Reading::Known(found)
     }
 
-    async fn records_in(&self, dns: &Arc<dyn Dns>, zone: &Zone, fresh: Timestamp) -> Reading<Arc<RecordListing>> {
+    async fn records_in(
+        &self,
+        dns: &Arc<dyn Dns>,
+        zone: &Zone,
+        zones: &[Zone],
+        fresh: Timestamp,
+    ) -> Reading<Arc<RecordListing>> {
+        let is_expected = |record: &ClientRecord, known: &OwnedResource| {
+            let in_zone = |name: &str| zone_of(zones, name).is_some_and(|holder| holder.id == zone.id);
+            let removed = record.owned.removal.iter().flat_map(|removal| &removal.removed_records);
+            known.kind == ResourceKind::Record
+                && record_name(known).is_some_and(in_zone)
+                && !removed.into_iter().any(|gone| gone.to_string() == known.name)
+        };
         let read = || {
             counted_as(CallPurpose::RecordListing, async {
-                dns.records(zone).await.map(|records| Arc::new(RecordListing::new(records)))
+                let records = dns.records(zone).await?;
+                let ids = records.iter().map(|live| live.id.clone()).collect();
+                let marks: BTreeSet<&Mark> = records.iter().filter_map(|live| live.mark.as_ref()).collect();
+                let is_shown = |record: &ClientRecord, _: &OwnedResource| marks.contains(&record.owned.mark);
+                let place = format!("zone {} at {}", zone.name, dns.name());
+                let (is_expected, is_shown) = (&is_expected, &is_shown);
+                self.believe(dns.name(), Listed { place, things: "records", ids: &ids, is_expected, is_shown }).await?;
+                Ok(Arc::new(RecordListing::new(records)))
             })
         };
         self.records.get(&zone.id, fresh, &self.clock, read).await
@@ -217,7 +252,7 @@ impl Observer {
                 Reading::Unknown { reason } => return Reading::unknown(reason),
             };
             let Some(zone) = zone_of(&zones, name.as_str()) else { continue };
-            match self.records_in(dns, zone, fresh).await {
+            match self.records_in(dns, zone, &zones, fresh).await {
                 Reading::Known(all) => marks.extend(all.under(name.as_str()).filter_map(|live| live.mark.clone())),
                 Reading::Unknown { reason } => return Reading::unknown(reason),
             }
@@ -227,12 +262,39 @@ impl Observer {
 
     /// All sites of a server.
     pub async fn sites(&self, host: &Host, server: &ServerId, fresh: Timestamp) -> Reading<Arc<SiteListing>> {
+        let is_expected = |record: &ClientRecord, known: &OwnedResource| {
+            let is_there = record.owned.allocation.port.as_ref().is_some_and(|(on, _)| on == server);
+            let is_asked_to_go = record.owned.removal.as_ref().is_some_and(|removal| removal.site_removal_sent);
+            known.kind == ResourceKind::Site && is_there && !is_asked_to_go
+        };
         let read = || {
             counted_as(CallPurpose::SiteListing, async {
-                host.sites.sites(server).await.map(|sites| Arc::new(SiteListing::new(sites)))
+                let sites = host.sites.sites(server).await?;
+                let ids = sites.iter().map(|live| live.id.clone()).collect();
+                let domains: BTreeSet<&str> = sites.iter().map(|live| live.value.domain.as_str()).collect();
+                let is_shown = |_: &ClientRecord, known: &OwnedResource| domains.contains(known.name.as_str());
+                let place = format!("server {server} at {}", host.name);
+                let (is_expected, is_shown) = (&is_expected, &is_shown);
+                self.believe(host.name, Listed { place, things: "a site", ids: &ids, is_expected, is_shown }).await?;
+                Ok(Arc::new(SiteListing::new(sites)))
             })
         };
         self.sites.get(server, fresh, &self.clock, read).await
+    }
+
+    async fn believe(&self, provider: &'static str, listed: Listed<'_>) -> Answer<()> {
+        let place = format!("listing of {}", listed.place);
+        self.believed(provider, &place, self.plausibility.judge(listed).await)
+    }
+
+    /// What is not believed is a look that failed.
+    fn believed(&self, provider: &'static str, place: &str, judged: Stored<Result<(), String>>) -> Answer<()> {
+        let doubt = match judged {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(why)) => ErrorClass::Implausible(why),
+            Err(error) => ErrorClass::Unavailable(error.to_string()),
+        };
+        Err(ProviderError::new(provider, place, doubt))
     }
 
     async fn identity(&self, host: &Host, id: &ServerId) -> Reading<Server> {
@@ -267,10 +329,13 @@ impl Observer {
                 return;
             }
         };
-        let site = listing.of(&wanted.domain).cloned();
+        // Where nothing stands under our domain, our own site may stand under another one by now.
+        let known = owned.resource(ResourceKind::Site, wanted.domain.as_str());
+        let renamed = || known.and_then(|known| listing.with_id(&known.id));
+        let site = listing.of(&wanted.domain).or_else(renamed).cloned();
         observed.builds_elsewhere = Reading::Known(listing.building_beside(&wanted.domain));
         observed.site = Reading::Known(site.clone());
-        let Some(live) = site else { return };
+        let Some(live) = site.filter(|live| live.value.domain == wanted.domain) else { return };
         let reference = SiteRef::of(&wanted.server, &live);
         let ours = owned.resource(ResourceKind::Site, wanted.domain.as_str()).is_some_and(|known| known.id == live.id);
         if !ours {
@@ -338,6 +403,11 @@ impl Observer {
             };
         }
     }
+}
+
+/// The host name in `A www.example`, as records are remembered.
+fn record_name(known: &OwnedResource) -> Option<&str> {
+    known.name.split_once(' ').map(|(_, name)| name)
 }
 
 fn dns_of(desired: &Desired) -> Option<&DesiredDns> {

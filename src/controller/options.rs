@@ -62,6 +62,10 @@ pub struct Options {
     pub environment: Lookup,
     /// Where the secrets of each site are noted, so that logs are masked.
     pub known_secrets: KnownSecrets,
+    /// Who is told of everything, by mail.
+    pub operators: Vec<String>,
+    /// When, in UTC, the daily digest is written; `None`: never.
+    pub digest_at: Option<jiff::civil::Time>,
     /// Backups of one database that stay.
     pub backups_kept: usize,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::provider::http::Budget;
 use crate::provider::tally::Tally;
-use crate::provider::{Cms, Databases, Dns, Git, Host, Outside};
+use crate::provider::{Cms, Databases, Dns, Git, Hook, Host, Mail, Outside};
 
 /// What is configured. What is not here makes `ProviderNotConfigured`; nothing is put in its place.
 #[derive(Clone)]
@@ -22,6 +22,10 @@ pub struct Providers {
     pub outside: Arc<dyn Outside>,
     /// Branch heads.
     pub git: Option<Arc<dyn Git>>,
+    /// Mail, where a sender is set.
+    pub mail: Option<Arc<dyn Mail>>,
+    /// The webhook of notices.
+    pub hook: Option<Arc<dyn Hook>>,
     /// What may be asked of the accounts behind them.
     pub budgets: BTreeMap<&'static str, Arc<Budget>>,
     /// What was asked of all of them.

@@ -26,6 +26,7 @@ use crate::controller::executor::{Executor, Outcome};
 use crate::controller::fleet::{Fleet, Mode};
 use crate::controller::ledger::Ledger;
 use crate::controller::meters::Meters;
+use crate::controller::notices::Notices;
 use crate::controller::observer::{Look, Observer, earlier};
 use crate::controller::pass::in_pass;
 use crate::controller::providers::Providers;
@@ -93,7 +94,7 @@ impl Next {
 /// Makes passes.
 pub struct Reconciler {
     pub(in crate::controller) store: Arc<dyn Store>,
-    pub(in crate::controller) records: Records,
+    pub(in crate::controller) records: Arc<Records>,
     pub(in crate::controller) chronicle: Chronicle,
     pub(in crate::controller) providers: Providers,
     pub(in crate::controller) observer: Observer,
@@ -109,6 +110,7 @@ pub struct Reconciler {
     pub(in crate::controller) slots: BuildSlots,
     pub(in crate::controller) due: Mutex<BTreeMap<ClientName, Timestamp>>,
     pub(in crate::controller) meters: Arc<Meters>,
+    pub(in crate::controller) notices: Arc<Notices>,
 }
 
 /// What a pass came to, also for `plan` on the command line.
@@ -200,9 +202,8 @@ impl Reconciler {
     async fn look_and_plan(&self, desired: &Desired, record: &mut ClientRecord, told: &mut Vec<Told>) -> Looked {
         let fresh = self.fresh(record);
         let mut observed = self.observer.observe(Look { desired, owned: &mut record.owned, fresh }).await;
-        let timeout = desired.site.value().map_or(Duration::ZERO, |site| site.deploy_timeout);
         told.extend(health::keep(&mut record.owned, desired.health.interval)); // before what ended forgets the look
-        told.extend(absorb(&mut record.owned, &observed, timeout, &self.policy, self.clock.now()));
+        told.extend(absorb(&mut record.owned, desired, &observed, &self.policy, self.clock.now()));
         told.extend(pin::keep(&mut record.owned, desired, self.clock.now()));
         let mut plan = self.plan(desired, &observed, record);
         if let Err(builds) = self.take_slot(desired, &observed, record, &plan) {
@@ -304,6 +305,10 @@ impl Reconciler {
         if record.reached_generation == record.generation {
             self.meters.reached(&record, now);
         }
+        if let Some(spec) = self.fleet.spec(&record.name) {
+            let domain = desired.site.value().map(|site| &site.domain);
+            self.notices.see(&record, &spec, domain).await?;
+        }
         self.chronicle.note_releases(&record, &chronicle::Seen { desired, plan, log: log.as_deref() }).await?;
         Ok(next)
     }
@@ -330,6 +335,7 @@ impl Reconciler {
         self.store.free_ports(&record.owned.mark.uid).await?;
         if !keeps {
             self.store.forget(&record.name).await?;
+            self.notices.forget(&record.name).await?;
             self.fleet.forget(&record.name);
             self.wishes.forget(&record.name);
             return Ok(Next::OnDemand);

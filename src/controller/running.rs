@@ -19,9 +19,12 @@ use crate::controller::accounts::{Accounts, Asked};
 use crate::controller::build_slots::BuildSlots;
 use crate::controller::chronicle::Chronicle;
 use crate::controller::clock::Clock;
+use crate::controller::doubts::Plausibility;
 use crate::controller::fleet::Fleet;
 use crate::controller::former_life::is_blank;
+use crate::controller::lifetime;
 use crate::controller::meters::{Ended, Meters};
+use crate::controller::notices::{Channels, Notices};
 use crate::controller::observer::Observer;
 use crate::controller::options::Options;
 use crate::controller::providers::Providers;
@@ -97,6 +100,8 @@ impl Controller {
     ) -> Self {
         let fleet = Arc::new(Fleet::new(options.clone()));
         let servers = Servers::new(store.clone());
+        let records = Arc::new(Records::new(store.clone()));
+        let plausibility = Plausibility::new(store.clone(), records.clone(), clock, options.policy.settle);
         let observer = Observer::new(
             providers.clone(),
             clock,
@@ -105,13 +110,21 @@ impl Controller {
             digests.clone(),
             servers,
             options.known_secrets.clone(),
+            plausibility,
         );
         let meters = Arc::new(Meters::new(options.workers, clock.now()));
         let accounts = Accounts::new(providers.budgets.clone(), providers.tally.clone(), store.clone(), clock);
         let wishes = Wishes::new(options.clone(), providers.clone(), digests.clone(), clock, store.clone());
+        let channels = Channels {
+            mail: providers.mail.clone(),
+            hook: providers.hook.clone(),
+            operators: options.operators.clone(),
+            digest_at: options.digest_at,
+        };
+        let notices = Arc::new(Notices::new(channels, options.instance.clone(), store.clone(), clock));
         let reconciler = Reconciler {
             store: store.clone(),
-            records: Records::new(store.clone()),
+            records,
             chronicle: Chronicle::new(store.clone(), clock),
             providers,
             observer,
@@ -127,6 +140,7 @@ impl Controller {
             slots: BuildSlots::default(),
             due: Mutex::default(),
             meters: meters.clone(),
+            notices,
         };
         Controller {
             options,
@@ -161,6 +175,7 @@ impl Controller {
             tokio::spawn(self.clone().watch_directory()),
             tokio::spawn(self.clone().serve_requests()),
             tokio::spawn(self.clone().tick()),
+            tokio::spawn(self.clone().tell_people()),
         ];
         let _ = stop.wait_for(|stopped| *stopped).await; // a dropped sender means stop as well
         for helper in helpers {
@@ -200,6 +215,7 @@ impl Controller {
         requests.abort();
         let _ = stopper.send(true); // every worker may have ended
         let _ = tokio::time::timeout(STOP_PATIENCE, futures::future::join_all(workers)).await;
+        self.reconciler.notices.turn().await?;
         let records = self.store.clients().await?;
         let mut living = records.iter().filter(|r| r.owned.removal.is_none());
         let bad_files = self
@@ -228,9 +244,10 @@ impl Controller {
     }
 
     /// The same rules and providers over another state: a look beside the loop, whose notes go to that state alone. The
-    /// calls come out of the same budgets, which stay this loop's to keep.
+    /// calls come out of the same budgets, which stay this loop's to keep. It tells nobody anything.
     pub fn over(&self, store: Arc<dyn Store>) -> Controller {
-        let providers = Providers { budgets: BTreeMap::new(), ..self.reconciler.providers.clone() };
+        let providers =
+            Providers { budgets: BTreeMap::new(), mail: None, hook: None, ..self.reconciler.providers.clone() };
         Controller::new(self.options.clone(), providers, store, self.reconciler.digests.clone(), self.clock)
     }
 
@@ -308,6 +325,9 @@ impl Controller {
     async fn tick(self: Arc<Self>) {
         loop {
             sleep(self.options.resync).await;
+            if let Err(error) = lifetime::note(&*self.store, self.clock.now()).await {
+                tracing::error!(%error, "that this time was lived cannot be recorded");
+            }
             if let Err(error) = self.scan().await {
                 tracing::error!(%error, "the scan's outcome cannot be recorded");
             }
@@ -349,6 +369,10 @@ impl Controller {
         }
     }
 
+    async fn tell_people(self: Arc<Self>) {
+        self.reconciler.notices.serve().await;
+    }
+
     async fn serve_requests(self: Arc<Self>) {
         loop {
             match self.take_requests().await {
@@ -383,6 +407,7 @@ impl Controller {
                         )
                         .await?;
                     self.reconciler.observer.servers.forget_ours().await;
+                    self.reconciler.notices.forget(&name).await?;
                     self.fleet.forget(&name);
                     self.queue.forget(&name);
                 }
@@ -438,6 +463,7 @@ impl Controller {
     /// Takes up where an earlier process ended: builds that it asked for still hold their slots, whom somebody waits for is
     /// waited for, the last good specs are in force.
     async fn take_up(&self) -> Stored<()> {
+        lifetime::take_up(&*self.store, &self.options.policy, self.clock.now()).await?;
         for record in self.store.clients().await? {
             if lane_of(&record) < Lane::Drift {
                 self.queue.hurry(&record.name);

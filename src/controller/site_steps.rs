@@ -48,7 +48,7 @@ impl SiteSteps<'_> {
         match &action.step {
             Step::SuspendSite => self.suspend(host, &site).await,
             Step::ResumeSite => self.resume(host, &site).await,
-            Step::DeleteSite => Ok(host.sites.delete_site(&site).await?),
+            Step::DeleteSite => self.delete_site(host, &site).await,
             Step::StartRun(purpose) => self.start_run(host, site, *purpose).await,
             Step::InstallRepository(repository) => self.install_repository(host, &site, repository).await,
             Step::RemoveRepository { next } => self.remove_repository(host, &site, next).await,
@@ -171,6 +171,14 @@ impl SiteSteps<'_> {
     async fn suspend(&self, host: &Host, site: &SiteRef) -> Result<(), Failure> {
         self.forget_before(|details| details.vhost = None).await?;
         Ok(host.sites.suspend(site).await?)
+    }
+
+    async fn delete_site(&self, host: &Host, site: &SiteRef) -> Result<(), Failure> {
+        let note = |record: &mut ClientRecord| {
+            record.owned.removal.iter_mut().for_each(|removal| removal.site_removal_sent = true);
+        };
+        self.bench.ledger.update(note).await?;
+        Ok(host.sites.delete_site(site).await?)
     }
 
     /// A resumed site gets its virtual host checked and its process started (decisions 32).
@@ -391,8 +399,10 @@ impl SiteSteps<'_> {
         let ours = (sent && cms.log_in(&wanted.domain, &admin.email, &password).await?)
             || cms.first_register(&wanted.domain, &admin.email, &admin.name, &password).await?
             || cms.log_in(&wanted.domain, &admin.email, &password).await?;
+        let now = self.bench.clock.now();
         ledger
             .update(|r| {
+                r.owned.welcome_due = ours.then_some(now);
                 r.owned.administrator = match (ours, r.owned.made_database) {
                     (true, _) => AdministratorState::Made { email: admin.email.clone() },
                     (false, true) => AdministratorState::Taken,

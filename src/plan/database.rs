@@ -1,6 +1,6 @@
 //! The database and its login role: made once, isolated, never taken from somebody else.
 
-use crate::plan::change::{FieldChange, Op, Step};
+use crate::plan::change::{FieldChange, Op, PREREQUISITES, Step};
 use crate::plan::draft::{Draft, Input, Stage};
 use crate::resource::database::{Catalog, Database, DatabaseMark, DatabaseState, PROVIDER, RoleRow};
 use crate::resource::kind::{ResourceKind, ResourceRef};
@@ -155,6 +155,12 @@ fn plan_login(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, cat
             "it carries our mark, and the site knows its password",
             Step::Adopt { id: RemoteId::trusted(database.login.as_str()), mark: MarkState::Written },
         ),
+        Some(_) if known.is_none() && !intended && !may_set_password(input) => draft.wait(
+            resource,
+            PREREQUISITES,
+            "a site that is not ours by now may use this login: its password is set when that site is ours",
+            None,
+        ),
         Some(_) if known.is_none() || intended => draft.act(
             Op::Update,
             resource,
@@ -168,6 +174,17 @@ fn plan_login(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, cat
             format!("database {} is ours alone; {} may log in", database.name, database.login),
         ),
         Some(_) => Stage::NotYet,
+    }
+}
+
+/// Whether nobody is locked out by a new password: there is no site yet, or it is ours and is told.
+fn may_set_password(input: &Input<'_>) -> bool {
+    match (&input.observed.site, input.owned.first(ResourceKind::Site)) {
+        (_, None) if input.desired.site.value().is_none() => true,
+        (Reading::Known(None), _) => true,
+        (Reading::Known(Some(live)), Some(known)) => live.id == known.id,
+        (Reading::Unknown { .. }, known) => known.is_some(),
+        (Reading::Known(Some(_)), None) => false,
     }
 }
 

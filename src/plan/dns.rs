@@ -35,11 +35,11 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
     };
     let Some(wanted) = wanted_records(input, draft, dns, zones, found) else { return Stage::NotYet };
     let before = draft.plan.actions.len() + draft.plan.refused.len() + draft.plan.waiting.len();
-    plan_records(input, draft, dns, &wanted, found);
+    let copied = plan_records(input, draft, dns, &wanted, found);
     if draft.plan.actions.len() + draft.plan.refused.len() + draft.plan.waiting.len() > before {
         return Stage::NotYet;
     }
-    plan_propagation(input, draft, dns, zones)
+    plan_propagation(input, draft, dns, zones, copied)
 }
 
 /// Every record that is wanted, with its zone; `None` while something it needs is not known.
@@ -132,13 +132,14 @@ fn certificate_is_proved(input: &Input<'_>) -> bool {
     active && input.observed.probe.known().is_some_and(|probe| probe.https && probe.certificate_expires_at.is_some())
 }
 
+/// Gives a sentence about each record that carries our mark and that we neither want nor ever made.
 fn plan_records(
     input: &Input<'_>,
     draft: &mut Draft<'_>,
     dns: &DesiredDns,
     wanted: &[(Zone, Record)],
     found: &[(Zone, Live<Record>)],
-) {
+) -> Vec<String> {
     let mut by_key: BTreeMap<(String, RecordKey), Vec<&Live<Record>>> = BTreeMap::new();
     for (zone, live) in found {
         by_key.entry((zone.id.to_string(), live.value.key())).or_default().push(live);
@@ -150,9 +151,15 @@ fn plan_records(
             kept.insert(id);
         }
     }
-    for (zone, live) in found {
-        let ours = live.mark.as_ref() == Some(&input.desired.mark);
-        if ours && !kept.contains(&live.id) && !is_contested(draft, live) {
+    let mut copied = Vec::new();
+    let marked = found.iter().filter(|(_, live)| live.mark.as_ref() == Some(&input.desired.mark));
+    for (zone, live) in marked.filter(|(_, live)| !kept.contains(&live.id)) {
+        if !input.owned.holds_record(live) {
+            copied.push(format!(
+                "{} {} (id {}) carries our mark and we did not make it: it is left alone; take the mark out of its comment, or remove it",
+                live.value, live.value.content, live.id
+            ));
+        } else if !is_contested(draft, live) {
             let change = RecordChange::Delete { id: live.id.clone(), from: live.value.clone() };
             let changes = vec![FieldChange::shown("content", Some(live.value.content.clone()), None)];
             draft.act(
@@ -164,6 +171,7 @@ fn plan_records(
             );
         }
     }
+    copied
 }
 
 /// An address of ours stays while its name is in conflict: taking it away would make things worse.
@@ -282,7 +290,13 @@ fn record_changes(from: &Record, to: &Record) -> Vec<FieldChange> {
 }
 
 /// Waits until all authoritative servers of the domain give our address; aliases elsewhere are only told of (decisions 17).
-fn plan_propagation(input: &Input<'_>, draft: &mut Draft<'_>, dns: &DesiredDns, zones: &[Zone]) -> Stage {
+fn plan_propagation(
+    input: &Input<'_>,
+    draft: &mut Draft<'_>,
+    dns: &DesiredDns,
+    zones: &[Zone],
+    copied: Vec<String>,
+) -> Stage {
     let Some(domain) = dns.hosts.first() else { return Stage::Done };
     let Reading::Known(server) = &input.observed.server else { return Stage::NotYet };
     let resource = record_ref(&dns.provider, &format!("A {domain}"), None);
@@ -322,10 +336,15 @@ fn plan_propagation(input: &Input<'_>, draft: &mut Draft<'_>, dns: &DesiredDns, 
             }
         })
         .collect();
-    if missing.is_empty() {
-        draft.settle(ResourceKind::Record, "Ready", format!("every name server gives {address} for {domain}"))
-    } else {
-        draft.settle(ResourceKind::Record, "AliasNotPointing", missing.join("; "))
+    match (missing.is_empty(), copied.is_empty()) {
+        (true, true) => {
+            draft.settle(ResourceKind::Record, "Ready", format!("every name server gives {address} for {domain}"))
+        }
+        (true, false) => draft.settle(ResourceKind::Record, "MarkCopied", copied.join("; ")),
+        (false, _) => {
+            let told: Vec<String> = missing.into_iter().chain(copied).collect();
+            draft.settle(ResourceKind::Record, "AliasNotPointing", told.join("; "))
+        }
     }
 }
 

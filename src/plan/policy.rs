@@ -61,7 +61,12 @@ pub fn guard(removals: &Removals<'_>) -> Guard {
 
 /// Twelve hexadecimal digits that name a set of clients.
 pub fn set_hash(names: &BTreeSet<ClientName>) -> String {
-    let text: Vec<&str> = names.iter().map(ClientName::as_str).collect();
+    hash_of(names.iter().map(ClientName::as_str))
+}
+
+/// Twelve hexadecimal digits that name these lines, for a person's `approve`.
+pub fn hash_of<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let text: Vec<&str> = lines.collect();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.join("\n").as_bytes());
     hex(digest.as_ref()).chars().take(12).collect()
 }

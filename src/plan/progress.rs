@@ -3,18 +3,20 @@
 //! Pure like the rest of the room. It decides nothing about the future; it only closes what has ended, so that the plan
 //! that follows sees one consistent memory.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::plan::dns::{key_text, zone_in};
+use crate::plan::dns::{key_text, zone_in, zone_of};
 use crate::plan::draft::{Policy, growing, later};
 use crate::resource::certificate::{Certificate, CertificateStatus};
+use crate::resource::desired::Desired;
 use crate::resource::kind::ResourceKind;
 use crate::resource::observed::Observed;
 use crate::resource::owned::{Attempt, CertificateOrder, Intent, MarkState, Owned, OwnedResource, ProcessState};
 use crate::resource::reading::{Live, Reading, Seen};
-use crate::resource::record::Record;
+use crate::resource::record::{Record, Zone};
 use crate::resource::release::{FailedDeploy, InFlight, Released, tail};
 use crate::resource::site::{Purpose, RunState, SiteStatus};
 
@@ -46,20 +48,16 @@ pub struct Told {
 }
 
 /// Folds one look into the memory; gives what ended.
-pub fn absorb(
-    owned: &mut Owned,
-    observed: &Observed,
-    deploy_timeout: Duration,
-    policy: &Policy,
-    now: Timestamp,
-) -> Vec<Told> {
+pub fn absorb(owned: &mut Owned, desired: &Desired, observed: &Observed, policy: &Policy, now: Timestamp) -> Vec<Told> {
     let mut told = Vec::new();
+    let deploy_timeout = desired.site.value().map_or(Duration::ZERO, |site| site.deploy_timeout);
     absorb_mark(owned, observed);
+    absorb_status(owned, observed, now);
     absorb_runs(owned, observed, now, &mut told);
     absorb_repository(owned, observed, policy, now, &mut told);
     absorb_deploy(owned, observed, deploy_timeout, policy, now, &mut told);
     absorb_certificate(owned, observed, policy, now, &mut told);
-    absorb_records(owned, observed, policy, now);
+    absorb_records(owned, desired, observed, policy, now);
     absorb_removal(owned, observed, policy, now, &mut told);
     told
 }
@@ -72,6 +70,15 @@ fn absorb_mark(owned: &mut Owned, observed: &Observed) {
     {
         site.mark = MarkState::Written;
     }
+}
+
+/// Since when the host is busy with our site. A deploy has its own deadline.
+fn absorb_status(owned: &mut Owned, observed: &Observed, now: Timestamp) {
+    let Reading::Known(site) = &observed.site else { return };
+    let ours = site.as_ref().filter(|live| owned.first(ResourceKind::Site).is_some_and(|known| known.id == live.id));
+    let is_busy =
+        matches!(ours.map(|live| &live.value.status), Some(SiteStatus::Transitional(_) | SiteStatus::Deleting));
+    owned.details.busy_since = is_busy.then(|| owned.details.busy_since.unwrap_or(now));
 }
 
 fn absorb_runs(owned: &mut Owned, observed: &Observed, now: Timestamp, told: &mut Vec<Told>) {
@@ -333,24 +340,55 @@ fn certificate_failed(owned: &mut Owned, order: &CertificateOrder, now: Timestam
     );
 }
 
-/// A record that shows our mark ends the intent for its key, and so does the settle time in a zone that was looked at; a
-/// record that no listing shows any more is forgotten.
-fn absorb_records(owned: &mut Owned, observed: &Observed, policy: &Policy, now: Timestamp) {
+/// A record that shows our mark ends the intent for its key and is ours from then on, and so does the settle time in a zone
+/// that was looked at; a record that no listing of its zone shows any more is forgotten.
+fn absorb_records(owned: &mut Owned, desired: &Desired, observed: &Observed, policy: &Policy, now: Timestamp) {
     let (Reading::Known(records), Reading::Known(zones)) = (&observed.records, &observed.zones) else { return };
-    let ours: Vec<String> = records
-        .iter()
-        .filter(|(_, live)| live.mark.as_ref() == Some(&owned.mark))
-        .map(|(zone, live)| key_text(zone, &live.value))
+    let marked = records.iter().filter(|(_, live)| live.mark.as_ref() == Some(&owned.mark));
+    let ours: BTreeMap<String, &Live<Record>> =
+        marked.map(|(zone, live)| (key_text(zone, &live.value), live)).collect();
+    let asked_for = owned.intents.iter().filter(|intent| intent.kind == ResourceKind::Record);
+    let found: Vec<OwnedResource> = asked_for
+        .filter_map(|intent| ours.get(&intent.key))
+        .filter(|live| !owned.resources.iter().any(|known| is_of(known, live)))
+        .filter_map(|live| {
+            Some(OwnedResource {
+                kind: ResourceKind::Record,
+                provider: dns_provider(owned, desired)?,
+                name: live.value.to_string(),
+                id: live.id.clone(),
+                mark: MarkState::Written,
+                since: now,
+            })
+        })
         .collect();
+    owned.resources.extend(found);
     let may_still_come = |intent: &Intent| {
         later(intent.at, policy.settle) > now || !zones.iter().any(|zone| zone.id.as_str() == zone_in(&intent.key))
     };
     owned.intents.retain(|intent| {
-        intent.kind != ResourceKind::Record || (!ours.contains(&intent.key) && may_still_come(intent))
+        intent.kind != ResourceKind::Record || (!ours.contains_key(&intent.key) && may_still_come(intent))
     });
-    let shown = |known: &OwnedResource| records.iter().any(|(_, live)| live.id == known.id);
+    let shown = |known: &OwnedResource| records.iter().any(|(_, live)| is_of(known, live));
     let is_young = |known: &OwnedResource| later(known.since, policy.settle) > now;
-    owned.resources.retain(|known| known.kind != ResourceKind::Record || shown(known) || is_young(known));
+    owned.resources.retain(|known| {
+        known.kind != ResourceKind::Record || shown(known) || is_young(known) || zone_is_unseen(known, zones)
+    });
+}
+
+fn is_of(known: &OwnedResource, live: &Live<Record>) -> bool {
+    known.kind == ResourceKind::Record && known.id == live.id
+}
+
+/// Who keeps this client's records.
+fn dns_provider(owned: &Owned, desired: &Desired) -> Option<String> {
+    let wanted = desired.dns.value().and_then(Option::as_ref).map(|dns| &dns.provider);
+    wanted.or_else(|| owned.first(ResourceKind::Record).map(|known| &known.provider)).cloned()
+}
+
+/// Whether a record of ours lies in a zone that the credential does not show: then no listing tells that it is gone.
+pub fn zone_is_unseen(known: &OwnedResource, zones: &[Zone]) -> bool {
+    known.name.split_once(' ').is_some_and(|(_, name)| zone_of(zones, name).is_none())
 }
 
 fn absorb_removal(owned: &mut Owned, observed: &Observed, policy: &Policy, now: Timestamp, told: &mut Vec<Told>) {
@@ -374,10 +412,14 @@ fn absorb_removal(owned: &mut Owned, observed: &Observed, policy: &Policy, now: 
 /// Whether a complete listing shows no address of this client, and no record that it made or asked for can still appear.
 fn addresses_are_gone(owned: &Owned, observed: &Observed, policy: &Policy, now: Timestamp) -> Option<bool> {
     let records = observed.records.known()?;
-    let is_ours = |live: &Live<Record>| live.value.kind.is_address() && live.mark.as_ref() == Some(&owned.mark);
+    let zones = observed.zones.known().map(Vec::as_slice).unwrap_or_default();
+    let is_ours = |live: &Live<Record>| live.value.kind.is_address() && owned.holds_record(live);
     let is_unseen = |known: &&OwnedResource| {
         known.kind == ResourceKind::Record && !records.iter().any(|(_, live)| live.id == known.id)
     };
+    if owned.resources.iter().filter(is_unseen).any(|known| zone_is_unseen(known, zones)) {
+        return None;
+    }
     let made = owned.resources.iter().filter(is_unseen).map(|known| known.since);
     let asked_for = owned.intents.iter().filter(|intent| intent.kind == ResourceKind::Record).map(|intent| intent.at);
     let may_still_come = made.chain(asked_for).any(|at| later(at, policy.settle) > now);

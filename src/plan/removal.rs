@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::database::remembered;
 use crate::plan::dns::record_ref;
-use crate::plan::draft::{Draft, Input, Stage, later};
-use crate::plan::{lost_creates, process};
+use crate::plan::draft::{Draft, Input, Policy, Stage, later};
+use crate::plan::progress::zone_is_unseen;
+use crate::plan::{lost_creates, process, site};
 use crate::resource::certificate::CertificateStatus;
 use crate::resource::database::{Catalog, Database, DatabaseMark, DatabaseRow, DatabaseState};
 use crate::resource::kind::{ResourceKind, ResourceRef};
@@ -16,6 +19,9 @@ use crate::resource::reading::{Live, Reading};
 use crate::resource::record::{Record, RecordChange, Zone};
 use crate::resource::removal::{Backup, ReclaimPolicy, Removal};
 use crate::resource::site::{Piece, Purpose, SiteStatus};
+
+/// So long at least, or its whole grace where that is shorter, a client stays after time that nobody lived through.
+pub const NOTICE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How old a backup may be at most when a database is dropped (reliability S3e).
 pub const BACKUP_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -37,9 +43,27 @@ pub fn plan(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) {
     plan_database_removal(input, removal, draft);
 }
 
+/// When a grace is over: it counts the time in which somebody was there.
+pub fn due(removal: &Removal, grace: Duration) -> Timestamp {
+    later(removal.offline_since, grace.saturating_add(removal.uncounted))
+}
+
+/// Time that nobody lived through does not count; and whatever is nearly over gives people a notice first.
+pub fn postpone(removal: &mut Removal, unlived: Duration, policy: &Policy, now: Timestamp) {
+    removal.uncounted = removal.uncounted.saturating_add(unlived);
+    let grace = if removal.site_gone_at.is_some() { policy.database_grace } else { policy.deletion_grace };
+    let missing = later(now, NOTICE.min(grace)).duration_since(due(removal, grace));
+    removal.uncounted = removal.uncounted.saturating_add(Duration::try_from(missing).unwrap_or_default());
+}
+
+/// What the sentence of a prolonged grace adds.
+fn uncounted(removal: &Removal) -> &'static str {
+    if removal.uncounted.is_zero() { "" } else { ", time in which nobody was here not counted" }
+}
+
 /// The grace holds the site and the records that stay with it, also where somebody removed the site before us.
 fn plan_grace(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> Stage {
-    let due = later(removal.offline_since, input.policy.deletion_grace);
+    let due = due(removal, input.policy.deletion_grace);
     let what = match removal.site_gone_at {
         None => "the site is",
         Some(_) if has_records(input) => "what is left of its records is",
@@ -49,12 +73,15 @@ fn plan_grace(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> St
         return Stage::Done;
     }
     let since = removal.offline_since;
-    let message = format!("offline since {since:.0}; {what} removed at {due:.0}; put the file back to undo");
+    let message = format!(
+        "offline since {since:.0}; {what} removed at {due:.0}{}; put the file back to undo",
+        uncounted(removal)
+    );
     draft.wait(input.client_ref(ResourceKind::Site), "Grace", message, Some(due))
 }
 
 fn has_records(input: &Input<'_>) -> bool {
-    let ours = |(_, live): &(Zone, Live<Record>)| live.mark.as_ref() == Some(&input.desired.mark);
+    let ours = |(_, live): &(Zone, Live<Record>)| input.owned.holds_record(live);
     input.observed.records.known().is_some_and(|records| records.iter().any(ours))
 }
 
@@ -85,9 +112,12 @@ fn delete_records(
         }
     };
     let provider = input.client_ref(ResourceKind::Record).provider;
+    if refuse_unseen_zones(input, draft) == Stage::NotYet {
+        return Stage::NotYet;
+    }
     let mut stage = wait_for_young_records(input, draft, records);
     for (zone, live) in records {
-        if live.mark.as_ref() == Some(&input.desired.mark) && which(live.value.kind) {
+        if input.owned.holds_record(live) && which(live.value.kind) {
             let change = RecordChange::Delete { id: live.id.clone(), from: live.value.clone() };
             let changes = vec![FieldChange::shown("content", Some(live.value.content.clone()), None)];
             stage = draft.act(
@@ -100,6 +130,23 @@ fn delete_records(
         }
     }
     stage
+}
+
+/// A record in a zone that the credential shows no more cannot be removed, and what it points to must not go before it.
+fn refuse_unseen_zones(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
+    let zones = input.observed.zones.known().map(Vec::as_slice).unwrap_or_default();
+    let records = input.owned.resources.iter().filter(|known| known.kind == ResourceKind::Record);
+    match records.into_iter().find(|known| zone_is_unseen(known, zones)) {
+        None => Stage::Done,
+        Some(known) => draft.refuse(
+            record_ref(&known.provider, &known.name, Some(&known.id)),
+            "ZoneNotFound",
+            format!(
+                "{} was made here, and no zone that the credential sees holds it any more: let the credential see that zone again, or end this with `sitewright forget {}`",
+                known.name, input.desired.client
+            ),
+        ),
+    }
 }
 
 /// A record that was made a moment ago and that no listing shows yet is not gone: it will be seen, and goes then.
@@ -137,6 +184,9 @@ fn plan_offline(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> 
         Reading::Unknown { reason } => draft.unknown(input.client_ref(ResourceKind::Site), reason),
         Reading::Known(None) => Stage::Done,
         Reading::Known(Some(live)) if live.id != site.id => Stage::Done, // somebody else's by now: not ours to touch
+        Reading::Known(Some(live)) if live.value.domain.as_str() != site.name => {
+            site::refuse_renamed(draft, input.client_ref(ResourceKind::Site), live)
+        }
         Reading::Known(Some(live)) => match &live.value.status {
             SiteStatus::Suspended => end_process(input, draft, Purpose::StopProcess),
             SiteStatus::Deleting => Stage::Done,
@@ -147,12 +197,9 @@ fn plan_offline(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>) -> 
                 "the client goes offline",
                 Step::SuspendSite,
             ),
-            other => draft.wait(
-                input.client_ref(ResourceKind::Site),
-                "SiteBusy",
-                format!("the host says `{}`; the site is suspended when it is idle", other.as_str()),
-                None,
-            ),
+            other => {
+                site::busy(input, draft, input.client_ref(ResourceKind::Site), other, "it is suspended when it is idle")
+            }
         },
     }
 }
@@ -188,12 +235,8 @@ fn plan_site_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft<'_>
         }
     };
     if live.value.status == SiteStatus::Deleting {
-        return draft.wait(
-            input.client_ref(ResourceKind::Site),
-            "Deleting",
-            "the host is removing the site",
-            Some(later(input.now, input.policy.deploy_poll)),
-        );
+        let resource = input.client_ref(ResourceKind::Site);
+        return site::busy(input, draft, resource, &live.value.status, "it is being removed");
     }
     if crate::plan::both(
         delete_records(input, draft, "the client goes", |_| true),
@@ -301,12 +344,12 @@ fn plan_drop(
         );
         return;
     }
-    let due = later(removal.offline_since, input.policy.database_grace);
+    let due = due(removal, input.policy.database_grace);
     if due > input.now {
         draft.wait(
             resource,
             "DatabaseGrace",
-            format!("the database is dropped at {due:.0}; put the file back to undo"),
+            format!("the database is dropped at {due:.0}{}; put the file back to undo", uncounted(removal)),
             Some(due),
         );
         return;

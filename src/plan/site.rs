@@ -1,5 +1,7 @@
 //! The site and what is in its directory, up to the point where a release can be built.
 
+use std::time::Duration;
+
 use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::draft::{Draft, Input, Stage, later};
 use crate::plan::{process, release, virtual_host};
@@ -8,6 +10,9 @@ use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::owned::{EnvironmentSeen, MarkState};
 use crate::resource::reading::{Live, Reading, Wanted};
 use crate::resource::site::{PORTS_UNKNOWN, Piece, Purpose, Repository, Site, SiteStatus};
+
+/// What the host does to a site takes minutes; after this long a person is asked (reliability.md B21).
+pub const BUSY_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Plans the site. Gives whether the site is ours and idle or building (first), and whether a release may be built (second).
 pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> (Stage, Stage) {
@@ -31,12 +36,7 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> (Stage, Stage) {
             return (Stage::NotYet, Stage::NotYet);
         }
         other => {
-            draft.wait(
-                wanted.site(Some(live)),
-                "SiteBusy",
-                format!("the host says `{}`; the site is touched again when it is `active`", other.as_str()),
-                None,
-            );
+            busy(input, draft, wanted.site(Some(live)), other, "the site is touched again when it is `active`");
             return (Stage::NotYet, Stage::NotYet);
         }
     }
@@ -96,9 +96,38 @@ fn plan_site<'a>(input: &Input<'a>, draft: &mut Draft<'_>, wanted: &DesiredSite)
         }
         Reading::Known(Some(live)) => live,
     };
+    if live.value.domain != wanted.domain {
+        refuse_renamed(draft, wanted.site(Some(live)), live);
+        return None;
+    }
     match input.owned.resource(ResourceKind::Site, wanted.domain.as_str()) {
         Some(known) if known.id == live.id => own_mark(input, draft, wanted, live, known.mark),
         _ => claim(input, draft, wanted, live),
+    }
+}
+
+/// Our id stands for another domain by now: whatever it is, it is not what we made, and another one beside it would be one
+/// too many.
+pub fn refuse_renamed(draft: &mut Draft<'_>, resource: ResourceRef, live: &Live<Site>) -> Stage {
+    let message = format!(
+        "site {} is called {} at the host by now, so it is neither touched nor made again: give it back its domain there, or remove it there if it may go",
+        live.id, live.value.domain
+    );
+    draft.refuse(resource, "OwnershipLost", message)
+}
+
+/// The host is busy with the site: that is waited for, and after a while told to a person. Nothing is sent again meanwhile.
+pub fn busy(input: &Input<'_>, draft: &mut Draft<'_>, resource: ResourceRef, status: &SiteStatus, then: &str) -> Stage {
+    let status = status.as_str();
+    match input.owned.details.busy_since.filter(|since| later(*since, BUSY_MAX) <= input.now) {
+        None => draft.wait(resource, "SiteBusy", format!("the host says `{status}`; {then}"), None),
+        Some(since) => draft.refuse(
+            resource,
+            "SiteStuck",
+            format!(
+                "the host says `{status}` since {since:.0}, which takes minutes as a rule: look at the site in the host's panel, or ask its support; {then}"
+            ),
+        ),
     }
 }
 
@@ -404,12 +433,7 @@ pub fn plan_suspended(input: &Input<'_>, draft: &mut Draft<'_>) {
             return;
         }
         other => {
-            draft.wait(
-                wanted.site(Some(live)),
-                "SiteBusy",
-                format!("the host says `{}`; it is suspended when it is idle", other.as_str()),
-                None,
-            );
+            busy(input, draft, wanted.site(Some(live)), other, "it is suspended when it is idle");
             return;
         }
     }

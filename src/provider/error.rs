@@ -47,6 +47,9 @@ pub enum ErrorClass {
     /// The provider refuses what we sent: only another spec, or a mended program, can help.
     #[error("refused ({0})")]
     Invalid(String),
+    /// Complete and well-formed, and not to be believed: only a person can say that it is so.
+    #[error("not believed: {0}")]
+    Implausible(String),
     /// Not sent: what it was meant for changed while it waited for its turn.
     #[error("not sent, what it was meant for changed meanwhile")]
     Withdrawn,
@@ -75,7 +78,11 @@ impl ProviderError {
     pub fn is_permanent(&self) -> bool {
         matches!(
             self.class,
-            ErrorClass::Unauthorized(_) | ErrorClass::Forbidden(_) | ErrorClass::Invalid(_) | ErrorClass::Quota(_)
+            ErrorClass::Unauthorized(_)
+                | ErrorClass::Forbidden(_)
+                | ErrorClass::Invalid(_)
+                | ErrorClass::Quota(_)
+                | ErrorClass::Implausible(_)
         )
     }
 
@@ -91,6 +98,7 @@ impl ProviderError {
             ErrorClass::Exists(_) => "AlreadyThere",
             ErrorClass::Quota(_) => "QuotaExceeded",
             ErrorClass::Invalid(_) => "RefusedByProvider",
+            ErrorClass::Implausible(_) => "NotBelieved",
             ErrorClass::Withdrawn => "Withdrawn",
             ErrorClass::Busy(_) => "Busy",
         }

@@ -179,7 +179,18 @@ impl HttpClient {
 
     /// A write, sent once. Errors as [`HttpClient::get`], but anything after the bytes left is `Unanswered`.
     pub async fn send(&self, method: Method, path: &str, body: Option<&serde_json::Value>) -> Outcome {
-        self.call(&Request { method, path, query: &[], headers: &[], body }).await
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// A write with further headers, as an idempotency key.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(header::HeaderName, String)],
+        body: Option<&serde_json::Value>,
+    ) -> Outcome {
+        self.call(&Request { method, path, query: &[], headers, body }).await
     }
 
     /// An error of this provider about this call.
@@ -215,6 +226,9 @@ impl HttpClient {
     }
 
     fn url(&self, request: &Request<'_>) -> Result<url::Url, ErrorClass> {
+        if request.path.is_empty() {
+            return Ok(self.base.clone()); // the address as a whole, with its query
+        }
         let base = self.base.as_str().trim_end_matches('/');
         let mut url = url::Url::parse(&format!("{base}/{}", request.path.trim_start_matches('/')))
             .map_err(|e| ErrorClass::Invalid(format!("the path makes no address: {e}")))?;

@@ -11,7 +11,9 @@ pub mod http;
 pub mod outside;
 pub mod ploi;
 pub mod postgres;
+pub mod resend;
 pub mod tally;
+pub mod webhook;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,7 @@ use async_trait::async_trait;
 use crate::resource::certificate::Certificate;
 use crate::resource::database::{Catalog, Database, DatabaseState};
 use crate::resource::env_file;
+use crate::resource::letter::Letter;
 use crate::resource::name::{Commit, HostName, RemoteId, ServerId, SqlName};
 use crate::resource::reading::Live;
 use crate::resource::record::{Record, RecordChange, Zone};
@@ -206,6 +209,29 @@ impl Host {
     }
 }
 
+/// What became of a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Posted {
+    /// The provider took it, under this id; that it arrived is another matter.
+    Accepted(String),
+    /// One with the same key went out before, with another text.
+    Before,
+}
+
+/// Mail.
+#[async_trait]
+pub trait Mail: Send + Sync {
+    /// Sends a letter. The same letter again within a day sends nothing (contracts/resend.md, Idempotency).
+    async fn post(&self, letter: &Letter) -> Answer<Posted>;
+}
+
+/// A webhook for people.
+#[async_trait]
+pub trait Hook: Send + Sync {
+    /// Posts a text.
+    async fn post(&self, text: &str) -> Answer<()>;
+}
+
 /// Outcome of one record change within a batch, in the order of the changes.
 pub type RecordOutcome = Answer<Option<Live<Record>>>;
 
@@ -234,6 +260,8 @@ pub trait Dns: Send + Sync {
 pub trait Databases: Send + Sync {
     /// `postgres`.
     fn name(&self) -> &'static str;
+    /// What tells this server from every other one; `None` where the credential may not read it.
+    async fn server_id(&self) -> Answer<Option<String>>;
     /// One statement over all databases and the roles that are ours.
     async fn catalog(&self) -> Answer<Catalog>;
     /// Group role, database, marks, isolation: every statement re-runnable; ends with the mark `ready`.

@@ -11,6 +11,7 @@ pub mod env_file;
 pub mod field;
 pub mod hex;
 pub mod kind;
+pub mod letter;
 pub mod mark;
 pub mod name;
 pub mod nginx;

@@ -11,6 +11,7 @@ use crate::resource::kind::ResourceKind;
 use crate::resource::mark::Mark;
 use crate::resource::name::{HostName, RemoteId, ServerId, SqlName};
 use crate::resource::reading::{Live, Seen};
+use crate::resource::record::Record;
 use crate::resource::release::Releases;
 use crate::resource::removal::Removal;
 use crate::resource::secret::Digest;
@@ -53,6 +54,9 @@ pub struct Owned {
     pub uptime: Uptime,
     /// The first administrator.
     pub administrator: AdministratorState,
+    /// Since when the administrator that we made waits for a welcome.
+    #[serde(default)]
+    pub welcome_due: Option<Timestamp>,
     /// Set from the moment the client's absence was accepted.
     pub removal: Option<Removal>,
     /// Whether we made the database in this incarnation: an administrator that is there already is alarming then.
@@ -80,6 +84,7 @@ impl Owned {
             failed_orders: 0,
             uptime: Uptime::default(),
             administrator: AdministratorState::NotMade,
+            welcome_due: None,
             removal: None,
             made_database: false,
             vhost_before: None,
@@ -94,6 +99,17 @@ impl Owned {
     /// The first resource of that kind.
     pub fn first(&self, kind: ResourceKind) -> Option<&OwnedResource> {
         self.resources.iter().find(|r| r.kind == kind)
+    }
+
+    /// Whether a record is this client's: it carries the mark, and we made it or took it over, or it is an address of the
+    /// client's own site. A mark alone may have been copied.
+    pub fn holds_record(&self, live: &Live<Record>) -> bool {
+        let is_known = |known: &OwnedResource| match known.kind {
+            ResourceKind::Record => known.id == live.id,
+            ResourceKind::Site => live.value.kind.is_address() && known.name == live.value.name,
+            _ => false,
+        };
+        live.mark.as_ref() == Some(&self.mark) && self.resources.iter().any(is_known)
     }
 
     /// The open intent for a natural key.
@@ -232,6 +248,9 @@ pub struct Details {
     pub vhost_loaded: bool,
     /// Aliases at the host.
     pub aliases: Option<Seen<BTreeSet<HostName>>>,
+    /// Since when the host is busy with the site and says neither that it is done nor that it failed.
+    #[serde(default)]
+    pub busy_since: Option<Timestamp>,
     /// Certificates at the host.
     pub certificates: Option<Seen<Vec<Live<Certificate>>>>,
     /// Names and addresses the authoritative servers gave.

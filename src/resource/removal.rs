@@ -1,6 +1,7 @@
 //! Taking a client down: what is remembered from the moment its file was accepted as gone (design 5).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -31,12 +32,18 @@ pub enum ReclaimPolicy {
 pub struct Removal {
     /// When its absence was accepted: it goes offline from here.
     pub offline_since: Timestamp,
+    /// Time that passed while nobody was there to see it: it counts towards no grace.
+    #[serde(default)]
+    pub uncounted: Duration,
     /// When the last address record was seen gone; the TTL is waited from here.
     pub records_gone_at: Option<Timestamp>,
     /// The longest TTL (seconds) among the address records that were removed.
     pub ttl_seconds: u32,
     /// Whole bodies of the records we removed, for the way back.
     pub removed_records: BTreeSet<Record>,
+    /// Whether the host was asked to remove the site: from then on nobody wonders that no listing shows it.
+    #[serde(default)]
+    pub site_removal_sent: bool,
     /// When the site was seen gone.
     pub site_gone_at: Option<Timestamp>,
     /// The verified backup of the database.
@@ -53,9 +60,11 @@ impl Removal {
     pub fn begun(offline_since: Timestamp, reclaim: ReclaimPolicy) -> Self {
         Removal {
             offline_since,
+            uncounted: Duration::ZERO,
             records_gone_at: None,
             ttl_seconds: 0,
             removed_records: BTreeSet::new(),
+            site_removal_sent: false,
             site_gone_at: None,
             backup: None,
             reclaim,

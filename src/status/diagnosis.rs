@@ -68,6 +68,9 @@ pub enum Leaving {
     Terminating,
 }
 
+/// Reasons of good conditions that people should read all the same.
+const NOTED: [&str; 3] = ["AliasNotPointing", "CustomExpiring", "MarkCopied"];
+
 /// The status after a pass. Conditions that the pass did not reach keep their last word when the world was not observed,
 /// and are `Unknown/NotReached` otherwise: an old `True` would be a guess.
 pub fn tell(previous: &Status, findings: &[Finding], situation: &Situation, now: Timestamp) -> Status {
@@ -125,7 +128,7 @@ fn ready_condition(ready: bool, blocker: Option<&Finding>, all: &[Condition], si
         return condition(kind, blocker.weight.truth(), &blocker.reason, &blocker.message);
     }
     if ready {
-        let note = all.iter().find(|c| c.reason == "AliasNotPointing" || c.reason == "CustomExpiring");
+        let note = all.iter().find(|c| NOTED.contains(&c.reason.as_str()));
         let message = note.map_or_else(
             || "the world matches the spec".to_owned(),
             |note| format!("the world matches the spec; {}", note.message),

@@ -169,6 +169,16 @@ pub enum StoreError {
         /// Version known.
         known: i64,
     },
+    /// The state has seen a time that the machine's clock says is far ahead.
+    #[error(
+        "the clock of this machine shows {machine:.0} and this state was in use at {seen:.0} already: set the clock right and start again; if that earlier time was wrong, move the state away, it is rebuilt from the marks"
+    )]
+    Ahead {
+        /// The newest moment that was lived.
+        seen: Timestamp,
+        /// The machine's clock.
+        machine: Timestamp,
+    },
     /// A sealed value does not open with this key.
     #[error(
         "a sealed secret of {client} does not open with the key in use; restore the key file that belongs to this state"

@@ -298,4 +298,16 @@ mod tests {
         assert_eq!(kind("/srv/teamwork"), Some("ext4"));
         assert_eq!(kind("/srv/team/local disk/state"), Some("xfs"));
     }
+
+    /// D4. What is acknowledged is on the disk: WAL without FULL would lose the newest commits with the power.
+    #[test]
+    fn every_connection_syncs_at_each_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        drop(Connection::open(&path).unwrap());
+        let connection = connect(&path).unwrap();
+        let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!((journal.as_str(), synchronous), ("wal", 2), "2 is FULL");
+    }
 }

@@ -154,3 +154,31 @@ async fn a_stranger_with_another_certificate_hears_nothing() {
         assert_eq!(read.load(Ordering::Relaxed), 0, "not a byte of a request was read");
     }
 }
+
+/// B38. A name that does not resolve, said by the resolver of this machine alone: no label of a host name is that long.
+#[tokio::test]
+async fn a_provider_whose_name_does_not_resolve_was_sent_nothing() {
+    let http = client(&format!("https://{}.example/", "a".repeat(70)), FOR_EVER);
+    let look = http.get("things", &[]).await.expect_err("nobody is called that");
+    assert!(matches!(look.class, ErrorClass::Unavailable(_)), "{look}");
+    let write = http.send(Method::POST, "things", None).await.expect_err("nobody is called that");
+    assert!(matches!(write.class, ErrorClass::Unavailable(_)), "nothing was sent: {write}");
+}
+
+/// B38. A network that swallows what is sent: the queue of this listener is full and the machine answers nobody else.
+#[tokio::test]
+async fn a_connection_that_is_never_answered_is_given_up_and_was_sent_nothing() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut held = Vec::new();
+    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
+        held.push(stream.unwrap());
+        assert!(held.len() < 100, "the queue has an end");
+    }
+    let http = client(&format!("http://{address}/"), FOR_EVER);
+    let write = tokio::time::timeout(FOR_EVER, http.send(Method::POST, "things", None)).await.expect("an end");
+    let write = write.expect_err("no answer");
+    assert!(matches!(write.class, ErrorClass::Unavailable(_)), "nothing was sent: {write}");
+}

@@ -283,6 +283,14 @@ async fn the_rights_of_the_admin_are_told() {
     assert!(error.to_string().contains("postgresql-client-99"), "{error}");
 }
 
+/// B34. What initdb gave it tells a server from every other one, also to an admin who is no superuser.
+#[tokio::test]
+async fn a_server_says_which_one_it_is() {
+    let id = admin().await.server_id().await.unwrap().expect("it may be read");
+    let control = value(&superuser("postgres").await, "SELECT system_identifier::text FROM pg_control_system()").await;
+    assert_eq!(Some(id), control);
+}
+
 #[tokio::test]
 async fn the_catalog_is_one_statement() {
     let url = Secret::new(format!("{}&application_name=count_me", cluster().await.admin_url().expose()));
@@ -375,7 +383,7 @@ async fn a_backup_can_be_restored() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
 }
 
-/// A dump of what only stands because of the order in which it was made: pg_dump is content, pg_restore is not.
+/// G6. A dump of what only stands because of the order in which it was made: pg_dump is content, pg_restore is not.
 #[tokio::test]
 async fn a_dump_that_cannot_be_restored_is_no_backup_and_the_trial_leaves_nothing() {
     let (server, database, password) = made("unrestorable").await;

@@ -324,6 +324,42 @@ async fn a_certificate_is_ordered_over_the_union_root_first() {
     assert!(certificates.certificates(&site).await.unwrap().is_empty());
 }
 
+/// G3. The id of a server, a certificate, a run or another site in the place of a site's, and a site's in the place of a
+/// certificate's: whatever a mix-up of our own asks for, nothing else goes.
+#[tokio::test]
+async fn an_id_of_another_kind_removes_nothing() {
+    let bench = bench(100_000).await;
+    bench.point_everything_here();
+    let host = host(bench.client(None, Redact::nothing_known()));
+    let (shop, cafe) = (ground("shop.example.com", SHORT), ground("cafe.example.com", SHORT));
+    let (site, other) = (made(&host, &shop).await, made(&host, &cafe).await);
+    let certificates = host.certificates.as_ref().unwrap();
+    let names = BTreeSet::from([shop.domain.clone()]);
+    bench
+        .sim
+        .edit_vhost(SERVER_ID, "shop.example.com", |text| text.replace("/var/www/html", "/home/ploi/shop.example.com"));
+    let certificate = certificates.order(&site, &shop.domain, &names).await.unwrap().unwrap();
+    until("an active certificate", SHORT, || async {
+        let all = certificates.certificates(&site).await.unwrap();
+        all.into_iter().find(|one| one.value.status == CertificateStatus::Active)
+    })
+    .await;
+    let run = ScriptRun { purpose: Purpose::CheckServer, process: "shop".into(), site: site.clone() };
+    let run = host.scripts.as_ref().unwrap().start(&run).await.unwrap();
+    let before = (bench.sim.sites_count(), certificates.certificates(&site).await.unwrap().len());
+    // Numbers repeat between kinds: here the server's is the first site's as well.
+    let server = RemoteId::trusted(cafe.server.as_str());
+    for id in [server, certificate.clone(), run, site.id.clone(), RemoteId::trusted("../../servers/1")] {
+        let _ = host.sites.delete_site(&SiteRef { id: id.clone(), ..other.clone() }).await;
+        let after = (bench.sim.sites_count(), certificates.certificates(&site).await.unwrap().len());
+        assert_eq!(after, before, "{id} is not the site of {}", cafe.domain);
+    }
+    let _ = certificates.delete_certificate(&site, &site.id).await;
+    let _ = certificates.delete_certificate(&other, &certificate).await;
+    let after = (bench.sim.sites_count(), certificates.certificates(&site).await.unwrap().len());
+    assert_eq!(after, before);
+}
+
 #[tokio::test]
 async fn failures_come_as_the_class_that_decides_what_is_next() {
     let bench = bench(100_000).await;

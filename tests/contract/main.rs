@@ -13,6 +13,7 @@ mod git_heads;
 mod hosting;
 mod http_client;
 mod loopback;
+mod mail;
 mod outside;
 mod ploi_bench;
 mod ploi_raw;

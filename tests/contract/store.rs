@@ -21,7 +21,7 @@ use sitewright::store::memory::MemoryStore;
 use sitewright::store::schema::SCHEMA_VERSION;
 use sitewright::store::seal::{StateKey, new_uid};
 use sitewright::store::sqlite::SqliteStore;
-use sitewright::store::{AcceptedSpec, Ask, ClientRecord, Event, EventKind, Pause, Store, StoreError};
+use sitewright::store::{AcceptedSpec, Ask, ClientRecord, EVENTS_MAX, Event, EventKind, Pause, Store, StoreError};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -197,6 +197,45 @@ async fn events_are_read_in_pages_and_by_client() {
         assert_eq!(of_client.iter().map(|e| e.message.as_str()).collect::<Vec<_>>(), ["0", "2", "4"]);
         assert!(store.events(None, ids[5], 100).await.unwrap().is_empty());
     }
+}
+
+/// D16. A state that somehow holds a million events, asked by client and by number, and what the next event leaves of them.
+#[tokio::test]
+async fn a_million_events_are_cut_to_the_newest_and_read_by_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let store = SqliteStore::open_exclusive(&path, &key()).unwrap();
+    store.append_event(&event(Some("acme"), "the first")).await.unwrap();
+    sql(
+        &path,
+        "INSERT INTO event (client, event) SELECT 'client-' || (n % 1000), e FROM
+            (WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 1000000) SELECT n FROM many),
+            (SELECT event AS e FROM event WHERE id = 1)",
+    );
+    let id = store.append_event(&event(Some("acme"), "the last")).await.unwrap();
+    assert_eq!(id, 1_000_002);
+    let all = store.events(None, 0, usize::MAX).await.unwrap();
+    assert_eq!(all.len() as i64, EVENTS_MAX);
+    assert_eq!(all.last().unwrap().message, "the last");
+    assert_eq!(store.events(Some(&name("client-7")), 0, usize::MAX).await.unwrap().len(), 100);
+    drop(store);
+    let pages: i64 = answer(&path, "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count");
+    let page: i64 = answer(&path, "PRAGMA page_size");
+    assert!(pages * page < 100 << 20, "{} bytes are in use", pages * page);
+    for question in ["id > 5", "client = 'client-7' AND id > 5"] {
+        let plan: String =
+            explained(&path, &format!("SELECT id, event FROM event WHERE {question} ORDER BY id LIMIT 10"));
+        assert!(plan.starts_with("SEARCH event USING"), "{question}: {plan}");
+    }
+}
+
+fn answer<T: rusqlite::types::FromSql>(path: &Path, text: &str) -> T {
+    rusqlite::Connection::open(path).unwrap().query_row(text, [], |row| row.get(0)).unwrap()
+}
+
+fn explained(path: &Path, query: &str) -> String {
+    let plan = format!("EXPLAIN QUERY PLAN {query}");
+    rusqlite::Connection::open(path).unwrap().query_row(&plan, [], |row| row.get("detail")).unwrap()
 }
 
 #[tokio::test]
@@ -410,7 +449,7 @@ async fn writes_come_back_in_their_order() {
     }
 }
 
-/// D13.
+/// D5, D13.
 #[tokio::test]
 async fn damaged_foreign_and_linked_files_are_refused_and_not_changed() {
     let dir = tempfile::tempdir().unwrap();

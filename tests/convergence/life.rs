@@ -28,7 +28,7 @@ const CALLS_A_MINUTE: u32 = 1_000_000;
 /// What listings and reads lag behind: less than the settle time, more than a poll.
 const LAG: Duration = Duration::from_millis(400);
 /// Statements that only look: struck once a phase, not at every repetition.
-pub const LOOKS: [&str; 2] = ["sql LOOK", "sql CATALOG"];
+pub const LOOKS: [&str; 3] = ["sql LOOK", "sql CATALOG", "sql SERVER"];
 /// Orders of certificates are not sent again at once: a failed attempt waits for its backoff, or for a person.
 const ORDER: &str = "ploi POST /api/servers/N/sites/N/certificates";
 

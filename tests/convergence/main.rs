@@ -14,6 +14,7 @@ mod kills;
 mod lagging;
 mod life;
 mod metrics;
+mod notices;
 mod one_client;
 mod one_of_everything;
 mod orphans;

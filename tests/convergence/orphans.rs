@@ -11,6 +11,7 @@ fn kinds(orphans: &Value) -> Vec<String> {
     kinds
 }
 
+/// D6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_lost_state_left_behind_is_listed_and_stands() {
     let mut rig = Rig::new().await;

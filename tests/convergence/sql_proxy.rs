@@ -173,6 +173,9 @@ fn label(text: &str, database: &str) -> String {
     if text.starts_with("SELECT json") || text.starts_with("SELECT '") || text.starts_with("WITH") {
         return "sql CATALOG".to_owned();
     }
+    if text.contains("pg_control_system") {
+        return "sql SERVER".to_owned();
+    }
     // A trial is called after the number of its database, which is another one in each life.
     if let Some((before, _)) = text.split_once("sitewright_trial_") {
         let verb = before.split_whitespace().next().unwrap_or_default();

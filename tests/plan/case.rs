@@ -338,8 +338,8 @@ impl Case {
 
     /// Folds the look into the memory; gives the reasons of what ended.
     pub fn absorb(&mut self) -> Vec<&'static str> {
-        let timeout = Duration::from_secs(1800);
-        let told = sitewright::plan::progress::absorb(&mut self.owned, &self.observed, timeout, &self.policy, self.now);
+        let (owned, now) = (&mut self.owned, self.now);
+        let told = sitewright::plan::progress::absorb(owned, &self.desired, &self.observed, &self.policy, now);
         told.into_iter().map(|told| told.reason).collect()
     }
 

@@ -167,3 +167,88 @@ fn a_database_with_words_of_somebody_else_is_not_what_we_asked_for() {
     assert!(!case.actions().iter().any(|a| a.contains("Database")), "{:?}", case.actions());
     assert!(case.lines().iter().any(|l| l.contains("[Conflict]")), "{:?}", case.lines());
 }
+
+/// B31. A person copied a record of ours with its comment to a name of his own, and to one of ours.
+#[test]
+fn a_record_with_a_copied_mark_is_told_and_left() {
+    use sitewright::resource::record::{Record, RecordType, Ttl};
+    let of_others = Record::new("panel.agency.example", RecordType::A, "198.51.100.7", Ttl::Auto, false, None);
+    let beside = Record::new("acme.agency.example", RecordType::TXT, "verification=1", Ttl::Auto, false, None);
+    let mut case = Case::converged();
+    let Reading::Known(records) = &mut case.observed.records else { panic!("records") };
+    records.push(live("r8", Some(mark()), of_others));
+    records.push(live("r9", Some(mark()), beside));
+    case.absorb();
+    assert!(case.actions().is_empty(), "{:?}", case.actions());
+    let told = case.plan().settled.into_iter().find(|settled| settled.reason == "MarkCopied").expect("it is told");
+    assert!(told.message.contains("A panel.agency.example 198.51.100.7 (id r8)"), "{}", told.message);
+    assert!(told.message.contains("(id r9) carries our mark and we did not make it"), "{}", told.message);
+    // Nor does it go with the client, and it holds nobody up.
+    case.owned.removal = Some(sitewright::resource::removal::Removal::begun(
+        at(-60 * 24 * 30),
+        sitewright::resource::removal::ReclaimPolicy::Retain,
+    ));
+    case.absorb();
+    assert_eq!(case.actions(), ["- Record cloudflare/A acme.agency.example (r1)"]);
+    let Reading::Known(records) = &mut case.observed.records else { panic!("records") };
+    records.retain(|(_, live)| live.id.as_str() != "r1");
+    case.owned.resources.retain(|known| known.id.as_str() != "r1");
+    case.absorb();
+    assert!(case.owned.removal.as_ref().is_some_and(|removal| removal.records_gone_at.is_some()));
+}
+
+/// B31. What we asked for and got no answer about is ours when it shows, also where nobody wants it any more.
+#[test]
+fn a_record_that_we_asked_for_is_ours_although_its_answer_was_lost() {
+    use sitewright::resource::record::{Record, RecordType, Ttl};
+    let asked_for = Record::new("acme.agency.example", RecordType::TXT, "old text", Ttl::Auto, false, None);
+    let mut case = Case::converged();
+    let (zone, shown) = live("r7", Some(mark()), asked_for);
+    case.ask_for(ResourceKind::Record, &sitewright::plan::dns::key_text(&zone, &shown.value), at(0));
+    let Reading::Known(records) = &mut case.observed.records else { panic!("records") };
+    records.push((zone, shown));
+    case.absorb();
+    assert!(case.owned.intents.is_empty());
+    assert_eq!(case.actions(), ["- Record cloudflare/TXT acme.agency.example (r7)"]);
+}
+
+/// B41.
+#[test]
+fn a_site_of_ours_under_another_domain_is_left_alone() {
+    let mut case = Case::converged();
+    let mut renamed = site(SiteStatus::Active);
+    renamed.value.domain = crate::case::host("other.agency.example");
+    case.observed.site = Reading::Known(Some(renamed));
+    case.observed.script = Reading::Known(None);
+    assert!(!case.actions().iter().any(|a| a.contains("ploi")), "{:?}", case.actions());
+    assert!(case.lines().iter().any(|l| l.contains("[OwnershipLost]") && l.contains("other.agency.example")));
+}
+
+/// B33. The zone of a record of ours is not shown any more: the record is remembered, and what it leads to stands.
+#[test]
+fn a_zone_that_is_not_seen_any_more_is_no_witness_that_its_records_are_gone() {
+    let mut case = Case::converged();
+    case.owned.removal = Some(sitewright::resource::removal::Removal::begun(
+        at(-60 * 24 * 30),
+        sitewright::resource::removal::ReclaimPolicy::Delete,
+    ));
+    case.observed.zones = Reading::Known(vec![]);
+    case.observed.records = Reading::Known(vec![]);
+    case.absorb();
+    assert!(case.owned.first(ResourceKind::Record).is_some(), "it is not forgotten");
+    assert!(case.owned.removal.as_ref().is_some_and(|removal| removal.records_gone_at.is_none()));
+    assert!(case.actions().is_empty(), "{:?}", case.actions());
+    assert!(case.lines().iter().any(|l| l.contains("[ZoneNotFound]") && l.contains("sitewright forget acme")));
+}
+
+/// D7. The state is lost, and the site under our domain carries no mark: it may still come in with the password it knows.
+#[test]
+fn a_login_keeps_its_password_while_the_site_that_uses_it_is_not_ours() {
+    let mut case = Case::converged();
+    case.owned.resources.clear();
+    let Reading::Known(seen) = &mut case.observed.environment else { panic!("a reading") };
+    seen.mark = None;
+    assert!(!case.actions().iter().any(|a| a.contains("Role")), "{:?}", case.actions());
+    case.observed.site = Reading::Known(None);
+    assert!(case.actions().contains(&"~ Role postgres/client_acme_a".to_owned()), "{:?}", case.actions());
+}

@@ -26,6 +26,8 @@ pub struct Server {
     pub roles: BTreeMap<String, RoleRow>,
     passwords: BTreeMap<String, Secret>,
     made: u32,
+    /// What tells it from another server.
+    pub id: u64,
     /// Every database that was made, and every one that was dropped, by name and oid.
     pub created: Vec<(String, u32)>,
     pub dropped: Vec<(String, u32)>,
@@ -35,6 +37,11 @@ impl Server {
     /// How many databases were made, and how many dropped.
     pub fn history(&self) -> (usize, usize) {
         (self.created.len(), self.dropped.len())
+    }
+
+    /// With what a login comes in.
+    pub fn password_of(&self, login: &str) -> Option<String> {
+        self.passwords.get(login).map(|password| password.expose().to_owned())
     }
 }
 
@@ -122,6 +129,10 @@ impl SimDatabases {
 impl Databases for SimDatabases {
     fn name(&self) -> &'static str {
         "postgres"
+    }
+
+    async fn server_id(&self) -> Answer<Option<String>> {
+        self.look("SERVER", |server| Some(server.id.to_string())).await
     }
 
     async fn catalog(&self) -> Answer<Catalog> {

@@ -109,6 +109,8 @@ struct State {
     lost: BTreeSet<String>,
     faults: u64,
     calm: bool,
+    /// The disk takes no write, whatever the course.
+    refuses_saves: bool,
     /// Crashes that are still allowed: a machine that dies at every step never gets anywhere.
     lives: u32,
 }
@@ -129,8 +131,17 @@ pub struct Fate {
 
 impl Fate {
     pub fn new(course: Course, late_max: Duration, lives: u32) -> Arc<Fate> {
-        let state =
-            State { course, steps: 0, reads: 0, log: None, lost: BTreeSet::new(), faults: 0, calm: false, lives };
+        let state = State {
+            course,
+            steps: 0,
+            reads: 0,
+            log: None,
+            lost: BTreeSet::new(),
+            faults: 0,
+            calm: false,
+            refuses_saves: false,
+            lives,
+        };
         Arc::new(Fate {
             state: Mutex::new(state),
             crashed: Notify::new(),
@@ -196,8 +207,16 @@ impl Fate {
         self.state.lock().calm = true;
     }
 
+    /// From now on the disk takes no write, or takes them again.
+    pub fn refuse_saves(&self, refuses: bool) {
+        self.state.lock().refuses_saves = refuses;
+    }
+
     fn turn(&self, place: Place, label: &str) -> Turn {
         let mut state = self.state.lock();
+        if state.refuses_saves && place == Place::Save {
+            return Turn::NoDisk;
+        }
         let number = state.steps;
         if place != Place::Read {
             state.steps += 1;

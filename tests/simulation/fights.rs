@@ -21,6 +21,7 @@ fn stalled(record: &sitewright::store::ClientRecord) -> Option<(String, String)>
     record.status.conditions.iter().find(is_it).map(|c| (c.reason.clone(), c.message.clone()))
 }
 
+/// B24, B28, G11.
 #[test]
 fn a_field_that_somebody_else_keeps_writing_is_left_to_a_person_by_name() {
     in_virtual_time(async {

@@ -34,10 +34,14 @@ fn is_ready(record: &ClientRecord, generation: u64) -> bool {
         && record.owned.releases.in_flight.is_none()
 }
 
-/// A peopled world in which nothing goes wrong by itself.
+/// A world in which nothing goes wrong by itself, and nobody is there yet.
+pub async fn empty_world(planted: Option<&'static Planted>) -> Sim {
+    Sim::new(Fate::new(Course::Told { crashes: Vec::new(), lost: false }, Duration::ZERO, 0), planted).await
+}
+
+/// The same with strangers in it.
 pub async fn quiet_world(planted: Option<&'static Planted>) -> Sim {
-    let fate = Fate::new(Course::Told { crashes: Vec::new(), lost: false }, Duration::ZERO, 0);
-    let sim = Sim::new(fate, planted).await;
+    let sim = empty_world(planted).await;
     sim.people_the_world();
     sim
 }

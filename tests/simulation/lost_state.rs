@@ -46,6 +46,7 @@ fn made_or_gone(sim: &Sim) -> Vec<String> {
     writes(sim).into_iter().filter(tells).collect()
 }
 
+/// D5, D6: the file is gone, or damaged and put aside by a person.
 #[test]
 fn a_lost_state_is_rebuilt_from_the_marks_and_costs_one_deploy_a_client() {
     in_virtual_time(async {
@@ -116,6 +117,7 @@ fn evidence_of_an_earlier_process_is_not_completed_by_the_first_complete_scan() 
     });
 }
 
+/// D8.
 #[test]
 fn an_older_copy_of_the_state_brings_nobody_back_and_takes_nobody_away() {
     in_virtual_time(async {
@@ -158,6 +160,48 @@ fn an_older_copy_of_the_state_brings_nobody_back_and_takes_nobody_away() {
         sim.check_gone("shop").unwrap();
         sim.check_living("blog", "www", "one").unwrap();
         sim.check_living("cafe", "www", "two").unwrap();
+        sim.verdict().unwrap();
+    });
+}
+
+/// D7. The state is lost, and a person had taken the marks from site and records before: what stands under our names without
+/// them is a conflict, nothing is made beside it, and the site keeps its way into the database.
+#[test]
+fn a_lost_state_and_lost_marks_are_a_conflict_and_lock_nobody_out() {
+    in_virtual_time(async {
+        let mut sim = quiet_world(None).await;
+        sim.specs.write("shop.yaml", &spec("shop", "www", "one"));
+        sim.start();
+        sim.until_ready("shop", 0).await.unwrap();
+        sim.still().await.unwrap();
+        sim.stop();
+        sim.replace_disk(MemoryStore::default()).await;
+        let server = sitewright::provider::ploi::sim::SERVER_ID;
+        let domain = format!("shop.{ZONE}");
+        let without = |text: &str| {
+            let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("SITEWRIGHT_OWNER")).collect();
+            Some(kept.join("\n") + "\n")
+        };
+        assert!(sim.ploi.edit_env(server, &domain, without));
+        for record in sim.cloudflare.records(&sim.zone) {
+            let comment = serde_json::json!({ "comment": "" });
+            sim.cloudflare.change_by_hand(&sim.zone, record["id"].as_str().unwrap(), &comment).unwrap();
+        }
+        let records = sim.records_of(&domain);
+        let password = sim.databases.lock().password_of("client_shop_a");
+        sim.world.faults.clear_calls();
+        sim.start();
+        sim.pass(RESYNC * 2).await;
+        let held = recovery(&sim).await.expect("its database carries a mark yet");
+        approve(&sim, held.hash());
+        sim.pass(RESYNC * 3).await;
+        assert_eq!(writes(&sim), Vec::<String>::new(), "neither touched nor made beside it");
+        assert_eq!(sim.records_of(&domain), records);
+        let status = sim.record("shop").await.unwrap().status;
+        let stalled = status.condition(sitewright::status::ConditionType::Stalled).unwrap();
+        assert_eq!(stalled.reason, "Conflict", "{}", stalled.message);
+        assert!(stalled.message.contains("sitewright/adopt"), "{}", stalled.message);
+        assert_eq!(sim.databases.lock().password_of("client_shop_a"), password, "the site knows no other one");
         sim.verdict().unwrap();
     });
 }

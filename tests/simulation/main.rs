@@ -8,7 +8,10 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod accounts;
+mod clocks;
 mod databases;
+mod disks;
 mod durable;
 mod exhaustive;
 mod fate;
@@ -18,6 +21,7 @@ mod history;
 mod invariants;
 mod life;
 mod line;
+mod looks;
 mod lost_state;
 mod many;
 mod panics;
@@ -25,5 +29,7 @@ mod planted;
 mod rest;
 mod retained;
 mod seeds;
+mod shrunken;
+mod starts;
 mod visitors;
 mod world;

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use jiff::Timestamp;
+use futures::FutureExt as _;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use sitewright::app::options::options;
 use sitewright::config::Settings;
 use sitewright::controller::clock::Clock;
 use sitewright::controller::known_secrets::KnownSecrets;
+use sitewright::controller::lifetime;
 use sitewright::controller::options::Options;
 use sitewright::controller::providers::Providers;
 use sitewright::controller::running::Controller;
@@ -119,6 +121,8 @@ pub struct Sim {
     routers: [(&'static str, &'static str, Router); 3],
     planted: Option<&'static Planted>,
     process: Option<Arc<Gate>>,
+    /// How far the machine's clock is ahead of the world's; a process reads it when it begins.
+    pub wrong_by: SignedDuration,
     began: Instant,
 }
 
@@ -206,6 +210,7 @@ impl Sim {
             instance,
             routers,
             process: None,
+            wrong_by: SignedDuration::ZERO,
             began: Instant::now(),
         }
     }
@@ -242,7 +247,7 @@ impl Sim {
             self.providers(&gate),
             Arc::new(Durable { disk: self.disk.clone(), gate: gate.clone(), planted: self.planted }),
             StateKey::from_bytes([7; 32]).digest_key().unwrap(),
-            Clock::at(self.now()),
+            self.clock(),
         );
         let (keep, stop) = watch::channel(false);
         self.process = Some(gate.clone());
@@ -263,6 +268,12 @@ impl Sim {
         if let Some(gate) = self.process.take() {
             gate.end();
         }
+    }
+
+    /// The machine's clock, with what it is wrong by, as a process takes it up.
+    fn clock(&self) -> Clock {
+        let machine = self.now().checked_add(self.wrong_by).unwrap();
+        lifetime::clock(&*self.disk, machine).now_or_never().expect("memory answers at once").unwrap()
     }
 
     fn options(&self) -> Options {
@@ -321,6 +332,8 @@ impl Sim {
             outside: visitors,
             git: Some(git),
             budgets,
+            mail: None,
+            hook: None,
             tally: Arc::default(),
         }
     }

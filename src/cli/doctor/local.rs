@@ -1,5 +1,6 @@
 //! What `doctor` finds on this machine: specs, state, key, backups, daemon.
 
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use crate::cli::doctor::Check;
 use crate::cli::session::Session;
 use crate::config::StateLocation;
 use crate::controller::watcher::{FileReading, Scan};
+use crate::resource::secret::Secret;
 use crate::spec::parse::parse;
 use crate::store::seal::StateKey;
 
@@ -24,6 +26,10 @@ pub(in crate::cli::doctor) async fn checks(session: &Session) -> Vec<Check> {
     checks.push(state(session).await);
     checks.extend(private_directory(session));
     checks.push(key(session));
+    checks.extend(backups(
+        &session.settings().backup_directory,
+        session.settings().providers.platform_database_url.as_ref(),
+    ));
     checks.push(if daemon::is_running(session.settings()) {
         Check::good("daemon", "a daemon holds this state")
     } else {
@@ -102,5 +108,42 @@ fn key(session: &Session) -> Check {
             Check::skipped(AREA, format!("the key {} is not there yet", path.display()), "the first start makes it")
         }
         Err(error) => Check::bad(AREA, error.to_string(), format!("chmod 600 {}, or restore it", path.display())),
+    }
+}
+
+/// A dump beside its database goes with the machine that holds both (reliability.md S3).
+fn backups(directory: &Path, server: Option<&Secret>) -> Option<Check> {
+    const AREA: &str = "backups";
+    let shown = directory.display();
+    let url = url::Url::parse(server?.expose()).ok()?;
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_socket = host.is_empty() || host.to_ascii_lowercase().starts_with("%2f");
+    let is_here = is_socket || host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    Some(if is_here {
+        Check::warning(
+            AREA,
+            format!("{shown} lies on the machine of the database server: what takes the databases takes their dumps"),
+            "mount a directory of another machine there, or copy it away regularly",
+        )
+    } else {
+        Check::good(AREA, format!("{shown} lies on another machine than the database server"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::Verdict;
+
+    /// G7.
+    #[test]
+    fn dumps_beside_their_databases_are_told() {
+        let verdict = |url: &str| backups(Path::new("dumps"), Some(&Secret::new(url))).map(|check| check.verdict);
+        for here in ["127.0.0.1", "localhost", "[::1]", "%2Fvar%2Frun%2Fpostgresql", ""] {
+            let url = format!("postgres://admin:hidden@{here}/postgres").replace("admin:hidden@/", "/");
+            assert_eq!(verdict(&url), Some(Verdict::Warning), "{url}");
+        }
+        assert_eq!(verdict("postgres://admin:hidden@db.agency.example:5432/postgres"), Some(Verdict::Good));
+        assert!(backups(Path::new("dumps"), None).is_none());
     }
 }

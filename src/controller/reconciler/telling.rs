@@ -8,6 +8,7 @@ use crate::controller::reconciler::{Next, Reconciler};
 use crate::controller::told::done;
 use crate::plan::draft::later;
 use crate::plan::progress::Told;
+use crate::plan::removal::due;
 use crate::resource::desired::{Desired, DesiredState};
 use crate::resource::name::ClientName;
 use crate::status::diagnosis::{Finding, Leaving, Situation, Weight, tell};
@@ -34,7 +35,7 @@ impl Reconciler {
 
     pub(super) fn situation(&self, record: &ClientRecord, desired: &Desired, next: Timestamp) -> Situation {
         let leaving = record.owned.removal.as_ref().map(|removal| {
-            if later(removal.offline_since, self.policy.deletion_grace) <= self.clock.now() {
+            if due(removal, self.policy.deletion_grace) <= self.clock.now() {
                 Leaving::Terminating
             } else {
                 Leaving::Offline
@@ -61,6 +62,7 @@ impl Reconciler {
             next_attempt: until,
         };
         let status = tell(&record.status, &[], &situation, self.clock.now());
+        self.notices.forget(&record.name).await?;
         if status != record.status {
             let mut seen = record.clone();
             record.status = status;

@@ -47,6 +47,10 @@ impl Databases for MemoryDatabases {
         super::PROVIDER
     }
 
+    async fn server_id(&self) -> Answer<Option<String>> {
+        Ok(None)
+    }
+
     async fn catalog(&self) -> Answer<Catalog> {
         let state = self.state.lock();
         Ok(Catalog {

@@ -201,6 +201,16 @@ impl Databases for Postgres {
         PROVIDER
     }
 
+    /// The cluster's system identifier: made by initdb, kept by its replicas.
+    async fn server_id(&self) -> Answer<Option<String>> {
+        let statement = sql::server_id();
+        match self.reader.enter().await.run(&statement).await {
+            Ok(rows) => one_text(&statement, rows).map(Some),
+            Err(error) if matches!(error.class, ErrorClass::Forbidden(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn catalog(&self) -> Answer<Catalog> {
         let statement = catalog::statement();
         let text = one_text(&statement, self.reader.enter().await.run(&statement).await?)?;

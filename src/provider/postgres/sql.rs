@@ -239,6 +239,11 @@ pub(super) fn create_admin(admin: &Identifier, verifier: &Literal) -> Statement 
     )
 }
 
+/// Which cluster this is.
+pub(super) fn server_id() -> Statement {
+    Statement::read("SELECT system_identifier::text FROM pg_control_system()".into(), "read which server this is")
+}
+
 /// What the admin is, as one JSON text.
 pub(super) fn rights() -> Statement {
     let text = "SELECT json_build_object(

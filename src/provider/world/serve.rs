@@ -16,11 +16,15 @@ use super::faults::{Faults, guard};
 use super::{Resolved, World, control, edge, git, hand};
 use crate::provider::cloudflare::sim::{CloudflareSim, Plan};
 use crate::provider::ploi::sim::{LIMIT_UNLIMITED, PloiDelays, PloiSim, SERVER_ID};
+use crate::provider::resend::sim::ResendSim;
 
 /// Tokens that the simulators accept: no secrets, they open nothing else.
 const PLOI_TOKEN: &str = "simulated-ploi-token";
 const CLOUDFLARE_TOKEN: &str = "simulated-cloudflare-token";
 const GITHUB_TOKEN: &str = "simulated-github-token";
+const RESEND_TOKEN: &str = "simulated-resend-token";
+/// The domain that mail may come from.
+pub const MAIL_DOMAIN: &str = "agency.example";
 /// The file that the root certificate is written to.
 const ROOT_FILE: &str = "simulated-root.pem";
 
@@ -31,6 +35,7 @@ pub struct Ports {
     pub ploi: u16,
     pub cloudflare: u16,
     pub git: u16,
+    pub mail: u16,
     pub dns: u16,
     pub https: u16,
     pub http: u16,
@@ -84,6 +89,8 @@ pub struct Simulators {
     pub cloudflare: Arc<CloudflareSim>,
     /// What DNS says.
     pub dns: Arc<DnsTable>,
+    /// The mail provider, and the webhook.
+    pub mail: Arc<ResendSim>,
     /// The control port.
     pub control: SocketAddr,
     zones: Vec<(String, String)>,
@@ -130,6 +137,8 @@ pub async fn serve(options: Options) -> anyhow::Result<Simulators> {
     let ploi_at = listen(&mut tasks, ports.ploi, crate::provider::ploi::sim::router(ploi.clone())).await?;
     let cloudflare_at = listen(&mut tasks, ports.cloudflare, cloudflare.router(faults.clone())).await?;
     let git_at = listen(&mut tasks, ports.git, guard(git::router(world.clone()), "git", faults.clone())).await?;
+    let mail = ResendSim::new(RESEND_TOKEN, MAIL_DOMAIN);
+    let mail_at = listen(&mut tasks, ports.mail, guard(mail.router(), "resend", faults.clone())).await?;
     let by_hand = control::router(faults).merge(hand::router(ploi.clone()));
     let control = listen(&mut tasks, ports.control, by_hand).await?;
     let (udp, tcp, dns_at) = name_server::bind(ports.dns).await.context("the port of the name server")?;
@@ -147,13 +156,15 @@ pub async fn serve(options: Options) -> anyhow::Result<Simulators> {
         ("CLOUDFLARE_API_TOKEN", CLOUDFLARE_TOKEN.to_owned()),
         ("GITHUB_API_URL", format!("http://{git_at}")),
         ("GITHUB_TOKEN", GITHUB_TOKEN.to_owned()),
+        ("RESEND_API_URL", format!("http://{mail_at}")),
+        ("RESEND_API_KEY", RESEND_TOKEN.to_owned()),
         ("SITEWRIGHT_DNS_SERVER", dns_at.to_string()),
         ("SITEWRIGHT_PROBE_CONNECT_TO", https_at.to_string()),
         ("SITEWRIGHT_PROBE_CONNECT_TO_PLAIN", http_at.to_string()),
         ("SITEWRIGHT_PROBE_CA", root.display().to_string()),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    Ok(Simulators { world, ploi, cloudflare, dns, control, zones, variables, tasks })
+    Ok(Simulators { world, ploi, cloudflare, dns, mail, control, zones, variables, tasks })
 }
 
 async fn bind(port: u16) -> anyhow::Result<TcpListener> {

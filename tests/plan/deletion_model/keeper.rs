@@ -136,7 +136,7 @@ impl Keeper {
         let mut observed: Observed = world.look(&self.case, blind);
         let mut policy = self.policy().clone();
         Planted::tamper_with_look(self.planted, &mut observed, &mut policy, &mut mine, now);
-        absorb(&mut mine, &observed, Duration::from_secs(1800), &policy, now);
+        absorb(&mut mine, &self.case.desired, &observed, &policy, now);
         let input = Input { desired: &self.case.desired, observed: &observed, owned: &mine, policy: &policy, now };
         Some((mine.clone(), sitewright::plan::plan(input)))
     }

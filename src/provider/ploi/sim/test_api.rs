@@ -143,6 +143,11 @@ impl PloiSim {
         .is_some()
     }
 
+    /// Gives a site another domain by hand.
+    pub fn rename_site(&self, server: u64, domain: &str, name: &str) -> bool {
+        self.with_site(server, domain, |site| site.domain = name.to_owned()).is_some()
+    }
+
     /// Removes a site out of band, at once.
     pub fn remove_site(&self, server: u64, domain: &str) -> bool {
         let mut account = self.account.lock();
