@@ -317,6 +317,7 @@ impl Reconciler {
         record.owned.allocation.former_port = record.owned.allocation.port.take().map(|(_, port)| port);
         record.owned.details = crate::resource::owned::Details::default();
         record.owned.releases.live = None;
+        record.owned.take_over = None;
         record.owned.intents.clear(); // whatever they stood for was looked for before this end
         if let Some(removal) = record.owned.removal.as_mut() {
             removal.finished_at = Some(now);

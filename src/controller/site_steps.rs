@@ -412,6 +412,7 @@ pub(in crate::controller) fn begin_site(record: &mut ClientRecord) {
     record.owned.releases.in_flight = None;
     record.owned.order = None;
     record.owned.vhost_before = None;
+    record.owned.take_over = None;
 }
 
 /// What is known of a site that was just created: it has nothing, except a virtual host that must be read.

@@ -1,7 +1,8 @@
 //! The database and its login role: made once, isolated, never taken from somebody else.
 
-use crate::plan::change::{FieldChange, Op, Step};
+use crate::plan::change::{AS_FOUND, FieldChange, Op, Step};
 use crate::plan::draft::{Draft, Input, Stage};
+use crate::plan::take_over;
 use crate::resource::database::{Catalog, Database, DatabaseMark, DatabaseState, PROVIDER, RoleRow};
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::name::RemoteId;
@@ -29,12 +30,45 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
             return draft.unknown(reference(ResourceKind::Database, database.name.as_str(), None), reason);
         }
     };
+    if take_over::leaves_installation(input)
+        && let Some(left) = leave(input, draft, database, catalog)
+    {
+        return left;
+    }
     let is_refused = plan_database(input, draft, database, catalog) == Claim::Refused;
     let is_held = draft.plan.waiting.iter().any(|waiting| waiting.resource.kind == ResourceKind::Database);
     if is_refused || is_held {
         return Stage::NotYet;
     }
     plan_login(input, draft, database, catalog)
+}
+
+/// A database that was taken over is used as it was found, and so is its login; one that the spec does not take over is
+/// made with the first release of ours. `None`: it is not there, or not ours.
+fn leave(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, catalog: &Catalog) -> Option<Stage> {
+    let is_named = |name: &str| input.desired.adopt.contains(name);
+    let name = database.name.as_str();
+    let known = input.owned.resource(ResourceKind::Database, name);
+    let Some(row) = catalog.database(&database.name) else {
+        let is_expected = known.is_some() || is_named(name);
+        let sentence = format!("database {name} is not made yet");
+        return (!is_expected).then(|| draft.settle(ResourceKind::Database, AS_FOUND, sentence));
+    };
+    if !is_ours(input, row.comment.as_deref(), name, known.map(|known| known.mark), false) {
+        return None;
+    }
+    let login = database.login.as_str();
+    let is_found = is_named(login) && catalog.role(&database.login).is_some();
+    let taken = [(ResourceKind::Database, name, true), (ResourceKind::Role, login, is_found)];
+    for (kind, name, is_there) in taken {
+        if is_there && input.owned.resource(kind, name).is_none() {
+            let step = Step::Adopt { id: RemoteId::trusted(name), mark: MarkState::Pending };
+            let resource = reference(kind, name, None);
+            draft.act(Op::Adopt, resource, Vec::new(), "the annotation sitewright/adopt names it", step);
+        }
+    }
+    let sentence = format!("database {name} is not isolated and carries no mark");
+    Some(draft.settle(ResourceKind::Database, AS_FOUND, sentence))
 }
 
 #[derive(PartialEq, Eq)]
@@ -62,9 +96,21 @@ fn plan_database(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, 
         }
         return Claim::Refused;
     }
-    let was_made = known.is_some_and(|known| known.mark == MarkState::Written);
-    if row.is_none() && was_made && !intended && !input.desired.adopt.contains(database.name.as_str()) {
-        draft.refuse(resource, "DatabaseVanished", format!("database {} was made here and is not at the server any more; nothing empty is put in its place: restore it from a backup, or let the client begin anew with the annotation sitewright/adopt: \"{}\"", database.name, database.name));
+    // The word by which a client took its database over says nothing for the day on which that one is gone.
+    let took_over = input.owned.take_over.is_some();
+    let is_named = input.desired.adopt.contains(database.name.as_str());
+    let was_there = match took_over {
+        true => known.is_some() || is_named,
+        false => known.is_some_and(|known| known.mark == MarkState::Written) && !is_named,
+    };
+    if row.is_none() && was_there && !intended {
+        let way_out = match took_over {
+            true => "or make an empty one of that name by hand".to_owned(),
+            false => {
+                format!("or let the client begin anew with the annotation sitewright/adopt: \"{}\"", database.name)
+            }
+        };
+        draft.refuse(resource, "DatabaseVanished", format!("database {} was here and is not at the server any more; nothing empty is put in its place: restore it from a backup, {way_out}", database.name));
         return Claim::Refused;
     }
     if row.is_none()

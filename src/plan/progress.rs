@@ -371,7 +371,7 @@ fn absorb_removal(owned: &mut Owned, observed: &Observed, policy: &Policy, now: 
 /// Whether a complete listing shows no address of this client, and no record that it made or asked for can still appear.
 fn addresses_are_gone(owned: &Owned, observed: &Observed, policy: &Policy, now: Timestamp) -> Option<bool> {
     let records = observed.records.known()?;
-    let is_ours = |live: &Live<Record>| live.value.kind.is_address() && live.mark.as_ref() == Some(&owned.mark);
+    let is_ours = |live: &Live<Record>| live.value.kind.is_address() && owned.is_ours(live);
     let is_unseen = |known: &&OwnedResource| {
         known.kind == ResourceKind::Record && !records.iter().any(|(_, live)| live.id == known.id)
     };

@@ -22,4 +22,5 @@ pub mod removal;
 pub mod secret;
 pub mod shell;
 pub mod site;
+pub mod take_over;
 pub mod vhost;

@@ -11,10 +11,12 @@ use crate::resource::kind::ResourceKind;
 use crate::resource::mark::Mark;
 use crate::resource::name::{HostName, RemoteId, ServerId, SqlName};
 use crate::resource::reading::{Live, Seen};
+use crate::resource::record::Record;
 use crate::resource::release::Releases;
 use crate::resource::removal::Removal;
 use crate::resource::secret::Digest;
 use crate::resource::site::{Purpose, Repository};
+use crate::resource::take_over::TakeOver;
 use crate::resource::vhost::VirtualHost;
 
 /// Everything remembered of one client that a plan needs.
@@ -56,6 +58,9 @@ pub struct Owned {
     pub made_database: bool,
     /// The host's text before our last edit of the virtual host, until a reload proved the edit good.
     pub vhost_before: Option<String>,
+    /// Set while what serves was there before us, and was taken over by a person's word.
+    #[serde(default)]
+    pub take_over: Option<TakeOver>,
 }
 
 impl Owned {
@@ -78,6 +83,7 @@ impl Owned {
             removal: None,
             made_database: false,
             vhost_before: None,
+            take_over: None,
         }
     }
 
@@ -89,6 +95,14 @@ impl Owned {
     /// The first resource of that kind.
     pub fn first(&self, kind: ResourceKind) -> Option<&OwnedResource> {
         self.resources.iter().find(|r| r.kind == kind)
+    }
+
+    /// Whether a record is this client's: by its mark, or taken over by its id and not written since (decisions 10).
+    pub fn is_ours(&self, live: &Live<Record>) -> bool {
+        let taken_over = |known: &OwnedResource| {
+            known.kind == ResourceKind::Record && known.id == live.id && known.mark == MarkState::Pending
+        };
+        live.mark.as_ref().map_or_else(|| self.resources.iter().any(taken_over), |mark| *mark == self.mark)
     }
 
     /// The open intent for a natural key.

@@ -126,6 +126,8 @@ fn ready_condition(ready: bool, blocker: Option<&Finding>, all: &[Condition], si
     }
     if ready {
         let note = all.iter().find(|c| c.reason == "AliasNotPointing" || c.reason == "CustomExpiring");
+        // The last one sums the others up.
+        let note = note.or_else(|| all.iter().rev().find(|c| c.reason == "AsFound"));
         let message = note.map_or_else(
             || "the world matches the spec".to_owned(),
             |note| format!("the world matches the spec; {}", note.message),
