@@ -7,6 +7,7 @@ pub mod clock;
 pub mod databases;
 pub mod details;
 pub mod executor;
+pub mod existing;
 pub mod fleet;
 pub mod former_life;
 pub mod known_secrets;

@@ -9,6 +9,7 @@ mod conflicts;
 mod converged_fleet;
 mod directory;
 mod endings;
+mod imported;
 mod kill_points;
 mod kills;
 mod lagging;
