@@ -12,12 +12,12 @@ use crate::controller::providers::Providers;
 use crate::provider::SiteRef;
 use crate::resource::database::DatabaseMark;
 use crate::resource::mark::{MARK_VARIABLE, Mark};
-use crate::resource::name::{Instance, RemoteId, SqlName, Uid};
+use crate::resource::name::{ClientName, Instance, RemoteId, SqlName, Uid};
 use crate::resource::owned::AdministratorState;
 use crate::resource::reading::Reading;
 use crate::resource::secret::Secret;
 use crate::resource::take_over::TakeOver;
-use crate::spec::client_spec::ClientSpec;
+use crate::spec::client_spec::{ClientSpec, MOVED_FROM_ANNOTATION};
 use crate::spec::context::PAYLOAD_SECRET;
 use crate::spec::defaults::Defaults;
 use crate::spec::placement::DatabaseProvider;
@@ -31,6 +31,8 @@ pub struct FormerLife {
     is_taken_over: bool,
     port: Option<u16>,
     login: Option<SqlName>,
+    database: Option<SqlName>,
+    process: Option<ClientName>,
     secrets: BTreeMap<String, Secret>,
 }
 
@@ -80,6 +82,8 @@ impl FormerLook<'_> {
         match self.environment(spec).await {
             Reading::Known((site, values)) => {
                 life.read(&values, self.instance);
+                let said = spec.metadata.annotations.get(MOVED_FROM_ANNOTATION);
+                life.process = said.and_then(|name| ClientName::parse(name.trim()).ok()).filter(|_| life.uid.is_some());
                 let adopted = spec.adopted();
                 if life.uid.is_none() && site.is_some_and(|id| adopted.contains(id.as_str())) && !values.is_empty() {
                     life.read_foreign(&values, &adopted);
@@ -145,6 +149,8 @@ impl FormerLife {
         }
         self.uid = Some(mark.uid);
         self.read_values(values, |_| true);
+        // A client that was moved keeps the database of its first name.
+        self.database = value("DATABASE_URL").and_then(database_of).filter(|_| self.login.is_some());
     }
 
     /// What a site's environment tells that a person takes over by its id. A login counts only where it is named too: it
@@ -191,6 +197,8 @@ impl FormerLife {
         if let Some(login) = self.login {
             owned.allocation.login = Some(login);
         }
+        owned.allocation.database = self.database;
+        owned.allocation.process = self.process;
         owned.administrator = AdministratorState::AlreadyThere;
         record.secrets.extend(self.secrets);
     }
@@ -201,6 +209,10 @@ pub(in crate::controller) fn login_of(address: &str) -> Option<(SqlName, Secret)
     let url = url::Url::parse(address).ok()?;
     let login = SqlName::parse(&percent_decoded(url.username())?).ok()?;
     Some((login, Secret::new(percent_decoded(url.password()?)?)))
+}
+
+fn database_of(address: &str) -> Option<SqlName> {
+    SqlName::parse(&percent_decoded(url::Url::parse(address).ok()?.path().trim_start_matches('/'))?).ok()
 }
 
 fn percent_decoded(text: &str) -> Option<String> {

@@ -185,7 +185,7 @@ impl SiteSteps<'_> {
 
     async fn start_run(&self, host: &Host, site: SiteRef, purpose: Purpose) -> Result<(), Failure> {
         let Some(scripts) = &host.scripts else { return Ok(()) };
-        let process = self.bench.desired.client.to_string();
+        let process = self.bench.desired.process.to_string();
         if purpose == Purpose::CheckServer {
             return Ok(self.bench.servers.begin_check(host, site, &process, &self.bench.clock).await?);
         }

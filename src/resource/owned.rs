@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::resource::certificate::Certificate;
 use crate::resource::kind::ResourceKind;
 use crate::resource::mark::Mark;
-use crate::resource::name::{HostName, RemoteId, ServerId, SqlName};
+use crate::resource::name::{ClientName, HostName, RemoteId, ServerId, SqlName};
 use crate::resource::reading::{Live, Seen};
 use crate::resource::record::Record;
 use crate::resource::release::Releases;
@@ -123,6 +123,9 @@ pub struct Allocation {
     pub database: Option<SqlName>,
     /// The login role in use.
     pub login: Option<SqlName>,
+    /// What its process is called, where that is not the client's name: the one it had when the process was started first.
+    #[serde(default)]
+    pub process: Option<ClientName>,
 }
 
 /// Whether the mark of a resource is known to be written (decisions 10).

@@ -68,6 +68,13 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn rename(&self, old: &ClientName, record: &ClientRecord) -> Stored<()> {
+        let mut state = self.state.lock();
+        state.clients.remove(old);
+        state.clients.insert(record.name.clone(), record.clone());
+        Ok(())
+    }
+
     async fn forget(&self, name: &ClientName) -> Stored<()> {
         let mut state = self.state.lock();
         if let Some(record) = state.clients.remove(name) {

@@ -14,6 +14,7 @@ mod kill_points;
 mod kills;
 mod lagging;
 mod life;
+mod moved;
 mod one_client;
 mod one_of_everything;
 mod orphans;
