@@ -7,6 +7,7 @@ mod acceptance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -70,6 +71,8 @@ pub struct Fleet {
     restored: Mutex<BTreeMap<ClientName, Arc<Parsed>>>,
     checked: Mutex<CheckedSet>,
     sight: RwLock<Sight>,
+    /// Every client is only looked at, whatever its spec says.
+    only_observes: AtomicBool,
 }
 
 /// What scans of this process showed.
@@ -127,6 +130,7 @@ impl Fleet {
             restored: Mutex::default(),
             checked: Mutex::default(),
             sight: RwLock::default(),
+            only_observes: AtomicBool::new(false),
         }
     }
 
@@ -193,11 +197,22 @@ impl Fleet {
         self.problems.read().get(name).cloned()
     }
 
+    /// From now on, for the life of this process, no client is written for.
+    pub fn only_observe(&self) {
+        self.only_observes.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no client is written for.
+    pub fn only_observes(&self) -> bool {
+        self.only_observes.load(Ordering::Relaxed)
+    }
+
     /// What the spec lets the loop do.
     pub fn mode(&self, name: &ClientName) -> Mode {
         match self.spec(name).map(|spec| spec.spec.reconcile.mode) {
-            Some(SpecMode::Observe) => Mode::Observe,
             Some(SpecMode::Paused) => Mode::Paused,
+            Some(SpecMode::Observe) => Mode::Observe,
+            _ if self.only_observes() => Mode::Observe,
             _ => Mode::Enforce,
         }
     }

@@ -7,7 +7,7 @@ use sitewright::provider::world::process::Process;
 use sitewright::resource::take_over::FOUND_RELEASE;
 use sitewright::status::ConditionType;
 
-use crate::rig::{Rig, ZONE, cluster};
+use crate::rig::{Rig, ZONE, cluster, spec};
 use crate::strangers::{catalog_of, connect};
 
 /// The server of the simulated Ploi account, and its address.
@@ -229,4 +229,32 @@ async fn who_takes_an_import_back_finds_everything_as_it_was_and_a_removal_needs
     assert!(rig.simulators.ploi.site_id(SERVER, &gone.domain()).is_none(), "adopted by its id, it goes");
     assert!(rig.records().iter().all(|record| record["id"] != *second), "and so does its address");
     assert_eq!(catalog_of("client_oldgone").await, database, "its database is kept as it was found");
+}
+
+/// The first run of an installation may be one that only looks; and a file that goes meanwhile begins no removal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_run_may_only_look() {
+    let mut rig = Rig::roomy().await;
+    rig.set("SITEWRIGHT_RESYNC", "1s");
+    rig.set("SITEWRIGHT_DELETION_MAX_SHARE", "100%");
+    for name in ["lookone", "looktwo"] {
+        rig.write(&format!("{name}.yaml"), &spec(name, ""));
+    }
+    let looked = rig.run(&["run", "--once", "--observe", "--timeout", "1m"]).await;
+    assert_eq!(looked.status.code(), Some(1), "nobody is ready: {}", String::from_utf8_lossy(&looked.stderr));
+    assert_eq!(rig.writes(), Vec::<String>::new());
+    assert_eq!(catalog_of("client_look").await, Vec::<String>::new());
+    assert!(rig.client("lookone").await.is_some_and(|record| record.observed_generation == 1));
+
+    assert!(rig.once().await);
+    rig.clear_calls();
+    rig.remove("looktwo.yaml");
+    let mut command = rig.command(&["run", "--observe"]);
+    let mut observer =
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("runs");
+    tokio::time::sleep(Duration::from_secs(5)).await; // many scans, and more than the absence's window
+    observer.kill().expect("ends");
+    observer.wait().expect("an end");
+    assert_eq!(rig.writes(), Vec::<String>::new());
+    assert!(rig.client("looktwo").await.is_some_and(|record| record.owned.removal.is_none()));
 }
