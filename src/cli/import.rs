@@ -80,8 +80,11 @@ pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
     let app = app::open(settings, Access::Look).await?;
     let host = app.providers.hosts.get("ploi").context("no host has credentials; set PLOI_API_TOKEN")?;
     let known = known(&app, settings, &rules, &defaults).await?;
-    let maintenance = maintenance(settings);
-    let look = ExistingLook { providers: &app.providers, known: &known, maintenance: maintenance.as_deref() };
+    let look = ExistingLook {
+        providers: &app.providers,
+        known: &known,
+        platform: settings.providers.platform_database_url.as_ref(),
+    };
     let found = look.on(host, &server).await?;
     let folder = Folder::at(args.out.as_ref().unwrap_or(&settings.specs))?;
     let report = write(found, &folder, settings, (&rules, &defaults), &known)?;
@@ -117,12 +120,6 @@ fn note_spec(bytes: &[u8], rules: &Rules, defaults: &Defaults, known: &mut Known
     };
     let name = &parsed.spec.metadata.name;
     known.hosts.extend(hosts(&parsed.spec).into_iter().map(|host| (host, name.clone())));
-}
-
-/// The database of the installation itself, in which no client lives.
-fn maintenance(settings: &Settings) -> Option<String> {
-    let url = url::Url::parse(settings.providers.platform_database_url.as_ref()?.expose()).ok()?;
-    Some(url.path().trim_start_matches('/').to_owned())
 }
 
 fn write(
@@ -170,6 +167,9 @@ fn put(domain: &HostName, imported: Imported, folder: &Folder, rules: &Rules) ->
     if let Err(findings) = parse(text.as_bytes(), rules) {
         let first = findings.first().map(|finding| finding.message.clone()).unwrap_or_default();
         return Err(format!("its spec would not pass: {first}"));
+    }
+    if serde_yaml::from_str::<serde_json::Value>(&text).ok().as_ref() != Some(&document) {
+        return Err("a value of its environment cannot be written as YAML and read back; write its spec by hand".into());
     }
     let file = folder.spec(&name);
     if file.exists() {

@@ -48,8 +48,8 @@ pub struct ExistingLook<'a> {
     pub providers: &'a Providers,
     /// Who has a site already.
     pub known: &'a Known,
-    /// The database in which no client lives: the installation's own.
-    pub maintenance: Option<&'a str>,
+    /// `PLATFORM_DATABASE_URL`: in the installation's own database lives no client.
+    pub platform: Option<&'a Secret>,
 }
 
 /// A database as an address names it.
@@ -179,28 +179,40 @@ impl ExistingLook<'_> {
                 place.database, other.live.value.domain
             ));
         }
-        let here = databases.and_then(server_of).is_some_and(|(host, port)| (host, port) == (place.host, place.port));
-        if !here {
+        let Some((login, rendered)) = rendered(candidate, &place, databases) else {
             return Ok(ExistingDatabase::Elsewhere);
-        }
-        if self.maintenance == Some(place.database.as_str()) {
-            return Err(format!(
+        };
+        let platform = self.platform.and_then(|url| url::Url::parse(url.expose()).ok());
+        if platform.as_ref().is_some_and(|url| url.path().trim_start_matches('/') == place.database) {
+            let why = format!(
                 "its DATABASE_URL names {}, the installation's own; give it one of its own first",
                 place.database
-            ));
+            );
+            return Err(why);
         }
-        let row = catalog.databases.iter().find(|row| row.name == place.database);
-        let row = row.ok_or_else(|| format!("its database {} is not at the server", place.database))?;
-        if let Some(mark) = row.mark() {
-            return Err(format!("its database {} carries the mark of client {}", row.name, mark.client));
+        let row = catalog.databases.iter().find(|row| row.name == rendered.as_str());
+        let row = row.ok_or_else(|| format!("its database {rendered} is not at the server"))?;
+        if row.comment.is_some() {
+            let whose = row.mark().map_or_else(
+                || "a comment of somebody else's".into(),
+                |mark| format!("the mark of client {}", mark.client),
+            );
+            return Err(format!("its database {rendered} carries {whose}"));
         }
-        let name = SqlName::parse(&row.name).map_err(|error| format!("its database {}: {error}", row.name))?;
-        let login = login(candidate).filter(|login| {
-            let role = catalog.role(login).filter(|role| role.login && role.comment.is_none());
-            role.is_some() && !others().any(|other| self::login(other).as_ref() == Some(login))
-        });
-        Ok(ExistingDatabase::Here { name, login })
+        let is_platforms = platform.is_some_and(|url| url.username() == login.as_str());
+        let is_login_shared = is_platforms || others().any(|other| self::login(other).as_ref() == Some(&login));
+        Ok(ExistingDatabase::Here { name: rendered, is_login_shared })
     }
+}
+
+/// Login and name of a database whose address we would write again as it stands: then its site notices nothing.
+fn rendered(candidate: &Candidate, place: &Place, databases: Option<&dyn Databases>) -> Option<(SqlName, SqlName)> {
+    let (login, password) = login_of(candidate.environment.get(DATABASE_URL)?.expose())?;
+    let name = SqlName::parse(&place.database).ok()?;
+    let (found, ours) = (url(candidate)?, databases?.site_url(&name, &login, &password));
+    let ours = url::Url::parse(ours.expose()).ok()?;
+    let parameters = |url: &url::Url| url.query_pairs().into_owned().collect::<BTreeSet<_>>();
+    (endpoint(&found)? == endpoint(&ours)? && parameters(&found) == parameters(&ours)).then_some((login, name))
 }
 
 fn url(candidate: &Candidate) -> Option<url::Url> {
@@ -215,12 +227,6 @@ fn place(candidate: &Candidate) -> Option<Place> {
     let url = url(candidate)?;
     let (host, port) = endpoint(&url)?;
     Some(Place { host, port, database: url.path().trim_start_matches('/').to_owned() })
-}
-
-/// Where sites reach the configured server.
-fn server_of(databases: &dyn Databases) -> Option<(String, u16)> {
-    let any = SqlName::trusted("any");
-    endpoint(&url::Url::parse(databases.site_url(&any, &any, &Secret::new("any")).expose()).ok()?)
 }
 
 /// Host and port; this machine has one name.

@@ -23,6 +23,9 @@ use crate::spec::defaults::Defaults;
 use crate::spec::placement::DatabaseProvider;
 use crate::store::ClientRecord;
 
+/// Why a site is not taken over whose database address cannot be rendered again.
+const UNREADABLE_LOGIN: &str = "its DATABASE_URL names no login and password that can be kept; give the spec database.provider: external, with that address in urlFrom";
+
 /// What was found under our marks.
 #[derive(Debug, Clone, Default)]
 pub struct FormerLife {
@@ -84,9 +87,13 @@ impl FormerLook<'_> {
                 life.read(&values, self.instance);
                 let said = spec.metadata.annotations.get(MOVED_FROM_ANNOTATION);
                 life.process = said.and_then(|name| ClientName::parse(name.trim()).ok()).filter(|_| life.uid.is_some());
-                let adopted = spec.adopted();
-                if life.uid.is_none() && site.is_some_and(|id| adopted.contains(id.as_str())) && !values.is_empty() {
-                    life.read_foreign(&values, &adopted);
+                let is_named = site.is_some_and(|id| spec.adopted().contains(id.as_str()));
+                if life.uid.is_none() && is_named && !values.is_empty() {
+                    life.is_taken_over = true;
+                    life.read_values(&values);
+                    if life.login.is_none() && spec.spec.database.provider == DatabaseProvider::Postgres {
+                        return Reading::unknown(UNREADABLE_LOGIN);
+                    }
                 }
             }
             // Every life begins with its database: where there is none, another provider in trouble holds nobody up.
@@ -148,25 +155,19 @@ impl FormerLife {
             return;
         }
         self.uid = Some(mark.uid);
-        self.read_values(values, |_| true);
+        self.read_values(values);
         // A client that was moved keeps the database of its first name.
         self.database = value("DATABASE_URL").and_then(database_of).filter(|_| self.login.is_some());
     }
 
-    /// What a site's environment tells that a person takes over by its id. A login counts only where it is named too: it
-    /// may be one that others use.
-    fn read_foreign(&mut self, values: &BTreeMap<String, Secret>, adopted: &BTreeSet<String>) {
-        self.is_taken_over = true;
-        self.read_values(values, |login| adopted.contains(login.as_str()));
-    }
-
-    fn read_values(&mut self, values: &BTreeMap<String, Secret>, is_own: impl Fn(&SqlName) -> bool) {
+    /// Port and generated secrets, whoever wrote them.
+    fn read_values(&mut self, values: &BTreeMap<String, Secret>) {
         let value = |name: &str| values.get(name).map(Secret::expose);
         self.port = value("PORT").and_then(|port| port.parse().ok());
         if let Some(secret) = value("PAYLOAD_SECRET") {
             self.secrets.insert(PAYLOAD_SECRET.to_owned(), Secret::new(secret));
         }
-        if let Some((login, password)) = value("DATABASE_URL").and_then(login_of).filter(|(login, _)| is_own(login)) {
+        if let Some((login, password)) = value("DATABASE_URL").and_then(login_of) {
             self.login = Some(login);
             self.secrets.insert(DATABASE_PASSWORD.to_owned(), password);
         }

@@ -412,7 +412,15 @@ pub(in crate::controller) fn begin_site(record: &mut ClientRecord) {
     record.owned.releases.in_flight = None;
     record.owned.order = None;
     record.owned.vhost_before = None;
-    record.owned.take_over = None;
+    leave_site(record);
+}
+
+/// What was found with a site went with it; that its database was taken over stays.
+pub(in crate::controller) fn leave_site(record: &mut ClientRecord) {
+    if let Some(take_over) = record.owned.take_over.as_mut() {
+        take_over.is_settled = true;
+        take_over.accepted.clear();
+    }
 }
 
 /// What is known of a site that was just created: it has nothing, except a virtual host that must be read.

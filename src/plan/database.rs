@@ -30,7 +30,7 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
             return draft.unknown(reference(ResourceKind::Database, database.name.as_str(), None), reason);
         }
     };
-    if take_over::leaves_installation(input)
+    if input.owned.take_over.is_some()
         && let Some(left) = leave(input, draft, database, catalog)
     {
         return left;
@@ -43,31 +43,33 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
     plan_login(input, draft, database, catalog)
 }
 
-/// A database that was taken over is used as it was found, and so is its login; one that the spec does not take over is
-/// made with the first release of ours. `None`: it is not there, or not ours.
+/// A database that was taken over is used as it was found, with the login that it was found with, for good: to isolate it
+/// would take its tables away from the role that owns them. `None`: it is ours, nobody's, or there is none of that name yet.
 fn leave(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, catalog: &Catalog) -> Option<Stage> {
-    let is_named = |name: &str| input.desired.adopt.contains(name);
     let name = database.name.as_str();
     let known = input.owned.resource(ResourceKind::Database, name);
+    let is_expected = known.is_some_and(|known| known.mark == MarkState::Pending)
+        || (known.is_none() && input.desired.adopt.contains(name));
     let Some(row) = catalog.database(&database.name) else {
-        let is_expected = known.is_some() || is_named(name);
+        if is_expected {
+            let message = format!(
+                "database {name} was taken over and is not at the server any more; nothing empty is put in its place: restore it from a backup, or make an empty one by hand"
+            );
+            return Some(draft.refuse(reference(ResourceKind::Database, name, None), "DatabaseVanished", message));
+        }
         let sentence = format!("database {name} is not made yet");
-        return (!is_expected).then(|| draft.settle(ResourceKind::Database, AS_FOUND, sentence));
+        let is_left = take_over::leaves_installation(input) && known.is_none();
+        return is_left.then(|| draft.settle(ResourceKind::Database, AS_FOUND, sentence));
     };
-    if !is_ours(input, row.comment.as_deref(), name, known.map(|known| known.mark), false) {
+    if !is_expected || row.comment.is_some() {
         return None;
     }
-    let login = database.login.as_str();
-    let is_found = is_named(login) && catalog.role(&database.login).is_some();
-    let taken = [(ResourceKind::Database, name, true), (ResourceKind::Role, login, is_found)];
-    for (kind, name, is_there) in taken {
-        if is_there && input.owned.resource(kind, name).is_none() {
-            let step = Step::Adopt { id: RemoteId::trusted(name), mark: MarkState::Pending };
-            let resource = reference(kind, name, None);
-            draft.act(Op::Adopt, resource, Vec::new(), "the annotation sitewright/adopt names it", step);
-        }
+    if known.is_none() {
+        let step = Step::Adopt { id: RemoteId::trusted(name), mark: MarkState::Pending };
+        let resource = reference(ResourceKind::Database, name, Some(row.oid.to_string()));
+        draft.act(Op::Adopt, resource, Vec::new(), "the annotation sitewright/adopt names it", step);
     }
-    let sentence = format!("database {name} is not isolated and carries no mark");
+    let sentence = format!("database {name} keeps its login, and is not isolated");
     Some(draft.settle(ResourceKind::Database, AS_FOUND, sentence))
 }
 
@@ -96,21 +98,9 @@ fn plan_database(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, 
         }
         return Claim::Refused;
     }
-    // The word by which a client took its database over says nothing for the day on which that one is gone.
-    let took_over = input.owned.take_over.is_some();
-    let is_named = input.desired.adopt.contains(database.name.as_str());
-    let was_there = match took_over {
-        true => known.is_some() || is_named,
-        false => known.is_some_and(|known| known.mark == MarkState::Written) && !is_named,
-    };
-    if row.is_none() && was_there && !intended {
-        let way_out = match took_over {
-            true => "or make an empty one of that name by hand".to_owned(),
-            false => {
-                format!("or let the client begin anew with the annotation sitewright/adopt: \"{}\"", database.name)
-            }
-        };
-        draft.refuse(resource, "DatabaseVanished", format!("database {} was here and is not at the server any more; nothing empty is put in its place: restore it from a backup, {way_out}", database.name));
+    let was_made = known.is_some_and(|known| known.mark == MarkState::Written);
+    if row.is_none() && was_made && !intended && !input.desired.adopt.contains(database.name.as_str()) {
+        draft.refuse(resource, "DatabaseVanished", format!("database {} was made here and is not at the server any more; nothing empty is put in its place: restore it from a backup, or let the client begin anew with the annotation sitewright/adopt: \"{}\"", database.name, database.name));
         return Claim::Refused;
     }
     if row.is_none()

@@ -117,22 +117,24 @@ pub fn is_due(input: &Input<'_>, site: &DesiredSite) -> bool {
 }
 
 /// Whether what serves is good enough. An unknown branch head is no reason to deploy, nor is a new one when nobody follows it.
-/// One that was found serves only while what it is made from stands as it was found.
+/// One that was found serves while what it is made from stands as it was found: neither a push nor another version of our
+/// own script is a reason to make it ours.
 fn serves(input: &Input<'_>, site: &DesiredSite, live: &Released, wanted: &Fingerprint) -> bool {
-    if live.number == FOUND_RELEASE && !take_over::is_unchanged(input, site) {
+    let is_found = live.number == FOUND_RELEASE;
+    if is_found && !take_over::is_unchanged(input, site) {
         return false;
     }
     let (live, pinned) = (&live.fingerprint, site.pinned);
     let commit = match (&live.commit, &wanted.commit) {
         (_, None) => true,
         (None, Some(_)) => !pinned,
-        (Some(live), Some(wanted)) => live == wanted || (!pinned && !input.policy.follow_head),
+        (Some(live), Some(wanted)) => live == wanted || (!pinned && (is_found || !input.policy.follow_head)),
     };
     commit
         && live.repository == wanted.repository
         && live.branch == wanted.branch
         && live.environment == wanted.environment
-        && live.script == wanted.script
+        && (is_found || live.script == wanted.script)
         && live.requested == wanted.requested
 }
 

@@ -269,6 +269,14 @@ fn plan_repository(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSit
                 Step::RemoveRepository { next: install },
             )
         }
+        // An installation would put its files into a directory that serves.
+        Reading::Known(None) if take_over::serves_found(input) => {
+            let message = format!(
+                "no repository is installed where a site serves already, so none of ours is put over it; install {} in the host's panel",
+                wanted.repository
+            );
+            draft.refuse(resource, "RepositoryMissing", message)
+        }
         Reading::Known(None) => {
             if wanted.pieces.contains(&Piece::Placeholder)
                 && input.owned.details.placeholder_cleared.as_ref().is_none_or(|seen| !seen.value)

@@ -25,9 +25,13 @@ pub fn leaves_installation(input: &Input<'_>) -> bool {
     if is_open(input) {
         return true;
     }
-    let found = input.owned.releases.live.as_ref().is_some_and(|live| live.number == FOUND_RELEASE);
     let due = |site| release::is_due(input, site);
-    found && input.owned.take_over.is_some() && input.desired.site.value().is_none_or(|site| !due(site))
+    serves_found(input) && input.owned.take_over.is_some() && input.desired.site.value().is_none_or(|site| !due(site))
+}
+
+/// Whether the release that serves is the one that was found: a directory of somebody else's.
+pub fn serves_found(input: &Input<'_>) -> bool {
+    input.owned.releases.live.as_ref().is_some_and(|live| live.number == FOUND_RELEASE)
 }
 
 /// Whether what the found release is made from stands as it was accepted. What cannot be seen was not seen to change.
@@ -55,7 +59,8 @@ pub fn of_environment(wanted: &Digest, seen: &EnvironmentSeen) -> Option<Differe
 /// What the deploy script differs in.
 pub fn of_script(site: &DesiredSite, seen: &Option<Digest>) -> Option<Difference> {
     let seen = seen.as_ref().map_or_else(|| "none".to_owned(), |digest| digest.as_str().to_owned());
-    difference(site.script_digest.as_str().to_owned(), seen)
+    // Ours changes with our own versions too, and that is nobody's wish.
+    (seen != site.script_digest.as_str()).then(|| Difference { wanted: "ours".to_owned(), seen })
 }
 
 /// What is installed, where it is not the wanted repository.
@@ -111,8 +116,10 @@ pub fn finish(input: &Input<'_>, draft: &mut Draft<'_>) {
     draft.plan.actions.retain(|action| action.op == Op::Adopt || matches!(action.step, Step::ResumeSite));
     let Wanted::Value(site) = &input.desired.site else { return };
     let Some(fingerprint) = release::fingerprint(input, site) else { return };
-    let is_seen = input.owned.resource(ResourceKind::Site, site.domain.as_str()).is_some();
-    if is_seen && draft.plan.actions.is_empty() && !is_held_up(draft) {
+    // What is in the site's directory is looked at only while the site stands still.
+    let is_idle = input.observed.site.known().and_then(Option::as_ref).is_some_and(|live| live.value.status.is_idle());
+    let is_ours = input.owned.resource(ResourceKind::Site, site.domain.as_str()).is_some();
+    if is_idle && is_ours && draft.plan.actions.is_empty() && !is_held_up(draft) {
         let resource = site.piece(ResourceKind::Release, site.domain.as_str());
         let changes = vec![FieldChange::shown("branch", None, Some(fingerprint.branch.clone()))];
         let step = Step::KeepRelease(fingerprint);

@@ -53,8 +53,8 @@ pub enum ExistingDatabase {
     Here {
         /// Its name.
         name: SqlName,
-        /// The login, where it is this site's alone.
-        login: Option<SqlName>,
+        /// Whether its login is one that others use too.
+        is_login_shared: bool,
     },
     /// Somewhere else.
     Elsewhere,
@@ -191,7 +191,7 @@ fn source(existing: &Existing, defaults: &Defaults, notes: &mut Vec<String>) -> 
         return Err("no repository is installed at the host, and PLOI_GIT_REPO names none".into());
     };
     notes.push(format!(
-        "no repository is installed at the host; the spec names {repository}, and a deploy needs it installed there first"
+        "no repository is installed at the host; the spec names {repository}, and a deploy waits until it is installed there"
     ));
     Ok(json!({ "repository": repository, "branch": defaults.branch.as_deref().unwrap_or(BRANCH_DEFAULT) }))
 }
@@ -272,20 +272,17 @@ fn database(
     notes: &mut Vec<String>,
 ) -> Value {
     match &existing.database {
-        ExistingDatabase::Here { name, login } => {
+        ExistingDatabase::Here { name, is_login_shared } => {
             adopted.push(name.to_string());
-            match login {
-                Some(login) => adopted.push(login.to_string()),
-                None => notes.push(format!(
-                    "its login at {name} is not its own; it gets one when its environment is written for the first time"
-                )),
+            if *is_login_shared {
+                notes.push(format!("it enters {name} by a login that others use too; give it one of its own"));
             }
             json!({ "name": name, "reclaimPolicy": "Retain" })
         }
         ExistingDatabase::Elsewhere => {
             let url = existing.environment.get(DATABASE_URL).cloned();
             variables.secrets.extend(url.map(|url| (DATABASE_URL.to_owned(), url)));
-            notes.push("its database is not at PLATFORM_DATABASE_URL; it stays where it is and is not managed".into());
+            notes.push("its DATABASE_URL is not how sites reach the server of PLATFORM_DATABASE_URL; it is kept as it is, and the database is not managed".into());
             json!({ "provider": "external", "urlFrom": { "secretRef": { "file": (around.secret_file)(client, DATABASE_URL) } } })
         }
     }

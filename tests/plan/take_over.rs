@@ -3,6 +3,7 @@
 use sitewright::plan::change::{AS_FOUND, Op, Step};
 use sitewright::resource::desired::DesiredState;
 use sitewright::resource::kind::ResourceKind;
+use sitewright::resource::name::Commit;
 use sitewright::resource::owned::{AdministratorState, EnvironmentSeen, MarkState, OwnedResource};
 use sitewright::resource::reading::{Reading, Wanted};
 use sitewright::resource::record::Ttl;
@@ -104,6 +105,28 @@ fn the_first_look_waits_for_what_cannot_be_seen() {
 }
 
 #[test]
+fn the_first_look_waits_for_a_deploy_of_others_to_end() {
+    let mut case = found();
+    case.observed.site = Reading::Known(Some(site(SiteStatus::Deploying)));
+    take_over(&mut case);
+    assert!(!case.owned.take_over.as_ref().expect("a taking over").is_settled);
+    case.observed.site = Reading::Known(Some(site(SiteStatus::Active)));
+    take_over(&mut case);
+    assert!(case.plan().is_converged(), "{}", case.plan());
+}
+
+#[test]
+fn no_repository_is_put_into_a_directory_that_serves() {
+    let mut case = found();
+    case.observed.repository = Reading::Known(None);
+    take_over(&mut case);
+    assert!(case.plan().is_converged(), "{}", case.plan());
+    case.owned.releases.requested += 1;
+    assert_eq!(case.actions(), Vec::<String>::new());
+    assert!(case.lines().iter().any(|line| line.contains("[RepositoryMissing]")), "{}", case.plan());
+}
+
+#[test]
 fn another_wish_for_one_record_is_one_record_with_its_mark() {
     let mut case = taken();
     case.dns_wanted().ttl = Ttl::Seconds(900);
@@ -117,10 +140,20 @@ fn another_environment_makes_the_installation_ours_and_no_record() {
         environment.digest = digest("another");
     }
     let actions = case.actions();
-    for part in ["~ Database", "~ Environment", "~ DeployScript"] {
+    for part in ["~ Environment", "~ DeployScript"] {
         assert!(actions.iter().any(|action| action.starts_with(part)), "{part}: {actions:?}");
     }
-    assert!(!actions.iter().any(|action| action.contains("Record")), "{actions:?}");
+    assert!(!actions.iter().any(|action| action.contains("Record") || action.contains("Database")), "{actions:?}");
+}
+
+#[test]
+fn neither_a_push_nor_another_version_of_our_script_is_a_reason_to_write() {
+    let mut case = taken();
+    case.site_wanted().commit = Some(Commit::trusted("2222222222222222222222222222222222222222"));
+    case.site_wanted().script_digest = digest("a newer script");
+    assert_eq!(case.actions(), Vec::<String>::new());
+    case.site_wanted().pinned = true;
+    assert!(case.actions().iter().any(|action| action.starts_with("~ Environment")), "{}", case.plan());
 }
 
 #[test]
