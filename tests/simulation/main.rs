@@ -18,6 +18,7 @@ mod life;
 mod line;
 mod lost_state;
 mod many;
+mod moved;
 mod panics;
 mod planted;
 mod rest;
