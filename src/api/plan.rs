@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::config::Settings;
 use crate::controller::reconciler::Preview;
-use crate::plan::change::{Action, FieldChange, Op, Plan, Step};
+use crate::plan::change::{AS_FOUND, Action, FieldChange, Op, Plan, Step};
 use crate::resource::hex::hex;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::name::ClientName;
@@ -43,6 +43,8 @@ pub struct ClientPlan {
     pub waiting: Vec<WaitingView>,
     /// What a rule forbids.
     pub refused: Vec<RefusedView>,
+    /// What differs from the spec and is left as it was found when the client was taken over.
+    pub accepted: Vec<AcceptedView>,
 }
 
 /// One change.
@@ -85,6 +87,14 @@ pub struct WaitingView {
 pub struct RefusedView {
     pub resource: PlannedResource,
     pub reason: String,
+    pub message: String,
+}
+
+/// A difference that stands as it was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs)] // as `plan::change::Settled`
+pub struct AcceptedView {
+    pub kind: ResourceKind,
     pub message: String,
 }
 
@@ -164,6 +174,13 @@ fn client(name: &ClientName, plan: &Plan) -> ClientPlan {
                 message: refused.message.clone(),
             })
             .collect(),
+        accepted: plan
+            .settled
+            .iter()
+            // The release only sums the others up.
+            .filter(|settled| settled.reason == AS_FOUND && settled.kind != ResourceKind::Release)
+            .map(|settled| AcceptedView { kind: settled.kind, message: settled.message.clone() })
+            .collect(),
     }
 }
 
@@ -225,7 +242,7 @@ fn cost(plans: &[(&ClientName, &Plan)], settings: &Settings) -> BTreeMap<String,
 /// Calls that a step makes when nothing goes wrong: the write, and the look that proves it where the step has one.
 fn calls_of(step: &Step) -> u64 {
     match step {
-        Step::Adopt { .. } => 0,
+        Step::Adopt { .. } | Step::Accept { .. } | Step::KeepRelease(_) => 0,
         Step::WriteEnvironment { .. } | Step::WriteDeployScript { .. } | Step::SetAliases(_) => 2,
         // The text as it stands, the write, the look.
         Step::MendVirtualHost { .. } => 3,

@@ -17,6 +17,7 @@ use crate::resource::kind::ResourceKind;
 use crate::resource::name::ClientName;
 use crate::resource::owned::{Owned, OwnedResource};
 use crate::resource::release::{Fingerprint, Releases};
+use crate::resource::take_over::FOUND_RELEASE;
 use crate::resource::uptime::Incident;
 use crate::spec::client_spec::ClientSpec;
 use crate::spec::defaults::Defaults;
@@ -368,7 +369,8 @@ fn last_deployment(releases: &Releases) -> Option<DeploymentView> {
         log: Some(failed.excerpt.clone()).filter(|log| !log.is_empty()),
         ..view(failed.number, &failed.fingerprint, DeploymentState::Failed)
     });
-    let live = releases.live.as_ref().map(|live| DeploymentView {
+    let ours = releases.live.as_ref().filter(|live| live.number != FOUND_RELEASE);
+    let live = ours.map(|live| DeploymentView {
         started_at: Some(live.started_at),
         finished_at: Some(live.finished_at),
         ..view(live.number, &live.fingerprint, DeploymentState::Succeeded)

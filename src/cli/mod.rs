@@ -13,6 +13,7 @@ pub mod describe;
 pub mod doctor;
 pub mod events;
 pub mod forget;
+pub mod import;
 pub mod logs;
 pub mod orphans;
 pub mod pause;
@@ -124,6 +125,8 @@ enum Command {
     Forget(forget::Args),
     /// What carries this installation's mark and belongs to no client
     Orphans(orphans::Args),
+    /// Write specs for sites that exist already, to take them over without a write
+    Import(import::Args),
     /// Show a client's first administrator password once, on a terminal
     Secret(secret::Args),
     /// Check each credential, permission and limit, and say what to fix
@@ -186,6 +189,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Approve(args) => approve::run(&session, &args).await,
         Command::Forget(args) => forget::run(&session, &args).await,
         Command::Orphans(args) => orphans::run(&session, &args).await,
+        Command::Import(args) => import::run(&session, &args).await,
         Command::Secret(args) => secret::run(&session, &args).await,
         Command::Doctor(args) => doctor::run(&session, &args).await,
         Command::Config(args) => config::run(&session, &args),

@@ -28,6 +28,9 @@ pub struct Args {
     /// Until every client has settled; exit 0 when all are ready, 1 when not
     #[arg(long)]
     once: bool,
+    /// Plan and report for every client, write nothing at any provider
+    #[arg(long)]
+    observe: bool,
     /// How long `--once` may take
     #[arg(long, value_parser = when::duration, default_value = "30m", requires = "once")]
     timeout: Duration,
@@ -60,6 +63,10 @@ pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
     }
     let app = app::open(session.settings(), Access::Own).await?;
     let progress = display(session, &app, logs)?;
+    if args.observe {
+        app.controller.fleet().only_observe();
+        progress.say("observing only: nothing is written at any provider");
+    }
     if !args.once {
         let ended = serve(session, &app, &progress).await;
         progress.finish().await;

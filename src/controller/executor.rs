@@ -21,6 +21,8 @@ use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::name::RemoteId;
 use crate::resource::owned::{Attempt, MarkState, OwnedResource, READ_BACK};
 use crate::resource::record::{Record, RecordChange, Zone};
+use crate::resource::release::{Fingerprint, Released};
+use crate::resource::take_over::{Difference, FOUND_RELEASE};
 use crate::store::{ClientRecord, StoreError};
 
 /// First wait after a call that failed for no fault of the spec.
@@ -101,6 +103,8 @@ impl Executor<'_> {
         let sites = SiteSteps { bench: &self.bench };
         match &action.step {
             Step::Adopt { id, mark } => self.adopt(&action.resource, id, *mark).await,
+            Step::Accept { resource, difference } => self.accept(resource, difference).await,
+            Step::KeepRelease(fingerprint) => self.keep_release(fingerprint).await,
             Step::EnsureDatabase(database) => databases.ensure(database).await,
             Step::EnsureLogin(database) => databases.ensure_login(database).await,
             Step::CloseLogin(database) => databases.close_login(database).await,
@@ -139,6 +143,35 @@ impl Executor<'_> {
                 match ours.kind {
                     ResourceKind::Record => remember_record(record, ours),
                     _ => put_resource(record, ours),
+                }
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Our memory alone: this stands as it was found.
+    async fn accept(&self, resource: &str, difference: &Difference) -> Result<(), Failure> {
+        let (resource, difference) = (resource.to_owned(), difference.clone());
+        self.bench
+            .ledger
+            .update(|record| {
+                let take_over = record.owned.take_over.as_mut();
+                take_over.map(|take_over| take_over.accepted.insert(resource, difference))
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Our memory alone: what serves counts as wanted, and what is found from now on is written.
+    async fn keep_release(&self, fingerprint: &Fingerprint) -> Result<(), Failure> {
+        let (fingerprint, at) = (fingerprint.clone(), self.bench.clock.now());
+        let found = Released { number: FOUND_RELEASE, fingerprint, started_at: at, finished_at: at };
+        self.bench
+            .ledger
+            .update(|record| {
+                record.owned.releases.live = Some(found);
+                if let Some(take_over) = record.owned.take_over.as_mut() {
+                    take_over.is_settled = true;
                 }
             })
             .await?;

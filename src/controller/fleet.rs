@@ -3,8 +3,11 @@
 //! A bad file freezes its own client only: the last good spec stays. A file that is still being written, or that looks
 //! like half of what was accepted, is held until it stands still. Errors are told for all files at once.
 
+mod acceptance;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,16 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::controller::options::Options;
 use crate::controller::watcher::{FileReading, Scan, Stamp};
-use crate::resource::mark::Mark;
 use crate::resource::name::ClientName;
-use crate::resource::owned::Owned;
-use crate::spec::change::{refused_changes, spec_hash};
 use crate::spec::client_spec::{ClientSpec, Mode as SpecMode};
 use crate::spec::finding::Located;
 use crate::spec::fleet::{FleetFile, validate_fleet};
 use crate::spec::parse::{Parsed, claimed_name, parse};
-use crate::status::Status;
-use crate::store::{AcceptedSpec, ClientRecord, Pause, Store, Stored, seal};
+use crate::store::{ClientRecord, Pause, Store, Stored};
 
 /// A held half file is accepted when it is unchanged in this many further scans (decisions 30).
 const HALF_FILE_SCANS: u32 = 2;
@@ -73,6 +72,8 @@ pub struct Fleet {
     restored: Mutex<BTreeMap<ClientName, Arc<Parsed>>>,
     checked: Mutex<CheckedSet>,
     sight: RwLock<Sight>,
+    /// Every client is only looked at, whatever its spec says.
+    only_observes: AtomicBool,
 }
 
 /// What scans of this process showed.
@@ -115,6 +116,8 @@ pub struct Admission {
     pub incomplete: bool,
     /// A file must be looked at again this soon.
     pub again_in: Option<Duration>,
+    /// Clients that go by another name from now on: the old one and the new one.
+    pub moved: Vec<(ClientName, ClientName)>,
 }
 
 impl Fleet {
@@ -128,6 +131,7 @@ impl Fleet {
             restored: Mutex::default(),
             checked: Mutex::default(),
             sight: RwLock::default(),
+            only_observes: AtomicBool::new(false),
         }
     }
 
@@ -194,11 +198,22 @@ impl Fleet {
         self.problems.read().get(name).cloned()
     }
 
+    /// From now on, for the life of this process, no client is written for.
+    pub fn only_observe(&self) {
+        self.only_observes.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no client is written for.
+    pub fn only_observes(&self) -> bool {
+        self.only_observes.load(Ordering::Relaxed)
+    }
+
     /// What the spec lets the loop do.
     pub fn mode(&self, name: &ClientName) -> Mode {
         match self.spec(name).map(|spec| spec.spec.reconcile.mode) {
-            Some(SpecMode::Observe) => Mode::Observe,
             Some(SpecMode::Paused) => Mode::Paused,
+            Some(SpecMode::Observe) => Mode::Observe,
+            _ if self.only_observes() => Mode::Observe,
             _ => Mode::Enforce,
         }
     }
@@ -267,13 +282,13 @@ impl Fleet {
                 problems.insert(client.clone(), problem.problem.clone());
             }
         }
+        admission.present.extend(good.values().map(|parsed| ClientName::trusted(&parsed.spec.metadata.name)));
         for (file, parsed) in &good {
-            let name = ClientName::trusted(parsed.spec.metadata.name.clone());
-            admission.present.insert(name.clone());
-            if let Some(problem) =
-                self.accept(file, parsed, scan, records.get(&name), store, now, &mut admission).await?
-            {
-                problems.insert(name, problem);
+            for (client, problem) in self.accept(file, parsed, scan, &records, store, now, &mut admission).await? {
+                problems.insert(client.clone(), problem.clone());
+                if !records.contains_key(&client) {
+                    bad.push(FileProblem { file: file.clone(), client: Some(client), problem }); // nothing else tells of it
+                }
             }
         }
         self.tell_problems(problems, &bad, store, &mut admission).await?;
@@ -381,72 +396,6 @@ impl Fleet {
         }
     }
 
-    /// Accepts one good file: a new client, a changed one, one that came back. Gives a problem where the change is refused.
-    async fn accept(
-        &self,
-        file: &str,
-        parsed: &Parsed,
-        scan: &Scan,
-        record: Option<&ClientRecord>,
-        store: &dyn Store,
-        now: Timestamp,
-        admission: &mut Admission,
-    ) -> Stored<Option<SpecProblem>> {
-        let spec = &parsed.spec;
-        let name = ClientName::trusted(spec.metadata.name.clone());
-        let Some(FileReading::Read { bytes, .. }) = scan.files.get(file) else { return Ok(None) };
-        if record.is_some_and(|record| is_in_force(record, file, bytes)) && self.specs.read().contains_key(&name) {
-            return Ok(None);
-        }
-        let hash = spec_hash(spec);
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        let old = record.and_then(|r| r.accepted.as_ref());
-        if let (Some(old), Some(old_spec), Some(record)) = (old, self.spec(&name), record)
-            && record.owned.removal.is_none()
-        {
-            let refused = if old.spec_hash == hash {
-                Vec::new()
-            } else {
-                refused_changes(&old_spec, spec, &self.options.defaults)
-            };
-            if !refused.is_empty() {
-                let lines: Vec<String> =
-                    refused.iter().map(|change| format!("{file}: {}: {}", change.field, change.message)).collect();
-                return Ok(Some(SpecProblem { reason: "ChangeRefused".into(), message: lines.join("\n") }));
-            }
-        }
-        let mut next = match record {
-            Some(record) => record.clone(),
-            None => self.new_client(&name)?,
-        };
-        if old.is_none_or(|old| old.spec_hash != hash) || next.owned.removal.is_some() {
-            next.generation += 1;
-            next.owned.attempts.clear(); // a new generation starts afresh
-            next.owned.fights.clear();
-        }
-        next.owned.removal = None; // the file is there: whatever was under way is undone
-        next.accepted = Some(AcceptedSpec { text, file: file.to_owned(), spec_hash: hash, at: now });
-        store.save(&next).await?;
-        self.specs.write().insert(name.clone(), Arc::new(spec.clone()));
-        admission.changed.insert(name);
-        Ok(None)
-    }
-
-    fn new_client(&self, name: &ClientName) -> Stored<ClientRecord> {
-        let mark = Mark { instance: self.options.instance.clone(), uid: seal::new_uid()? };
-        Ok(ClientRecord {
-            name: name.clone(),
-            accepted: None,
-            generation: 0,
-            observed_generation: 0,
-            reached_generation: 0,
-            owned: Owned::nothing(mark),
-            secrets: BTreeMap::new(),
-            pause: None,
-            status: Status::pending(),
-        })
-    }
-
     async fn tell_problems(
         &self,
         problems: BTreeMap<ClientName, SpecProblem>,
@@ -481,13 +430,6 @@ fn claimed(reading: &FileReading) -> Option<ClientName> {
         FileReading::Read { bytes, .. } => claimed_name(bytes),
         _ => None,
     }
-}
-
-/// Whether the file is what was accepted, to the byte: the usual case of every scan.
-fn is_in_force(record: &ClientRecord, file: &str, bytes: &[u8]) -> bool {
-    let accepted = record.accepted.as_ref();
-    record.owned.removal.is_none()
-        && accepted.is_some_and(|accepted| accepted.file == file && accepted.text.as_bytes() == bytes)
 }
 
 /// No final newline, or nothing but the beginning of what was accepted.

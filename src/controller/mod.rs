@@ -9,6 +9,7 @@ pub mod databases;
 pub mod details;
 pub mod doubts;
 pub mod executor;
+pub mod existing;
 pub mod fleet;
 pub mod former_life;
 pub mod identities;

@@ -40,9 +40,7 @@ impl OutsideLooks {
         let now = self.clock.now();
         if let (Some(server), Some(records)) = (observed.server.known(), observed.records.known())
             && let Some(domain) = desired.dns.value().and_then(Option::as_ref).and_then(|dns| dns.hosts.first())
-            && records
-                .iter()
-                .any(|(_, live)| live.value.name == domain.as_str() && live.mark.as_ref() == Some(&desired.mark))
+            && records.iter().any(|(_, live)| live.value.name == domain.as_str() && owned.holds_record(live))
             && published_is_due(&owned.details, domain, IpAddr::V4(server.address), self.poll, now)
         {
             let names = std::iter::once(domain).chain(&wanted.aliases);

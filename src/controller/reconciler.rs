@@ -31,6 +31,7 @@ use crate::controller::observer::{Look, Observer, earlier};
 use crate::controller::pass::in_pass;
 use crate::controller::providers::Providers;
 use crate::controller::records::Records;
+use crate::controller::site_steps::leave_site;
 use crate::controller::standing::PlanStanding;
 use crate::controller::told::findings;
 use crate::controller::wishes::Wishes;
@@ -344,6 +345,7 @@ impl Reconciler {
         record.owned.allocation.former_port = record.owned.allocation.port.take().map(|(_, port)| port);
         record.owned.details = crate::resource::owned::Details::default();
         record.owned.releases.live = None;
+        leave_site(&mut record);
         record.owned.intents.clear(); // whatever they stood for was looked for before this end
         if let Some(removal) = record.owned.removal.as_mut() {
             removal.finished_at = Some(now);

@@ -68,6 +68,9 @@ fn take_over(mine: &mut ClientRecord, seen: &ClientRecord, stored: &ClientRecord
     if now.attempts != before.attempts {
         ours.attempts.clone_from(&now.attempts);
     }
+    if now.take_over != before.take_over {
+        ours.take_over.clone_from(&now.take_over);
+    }
     if now.fights != before.fights {
         ours.fights.clone_from(&now.fights);
     }

@@ -34,6 +34,9 @@ pub async fn take(request: &Request, store: &dyn Store, now: Timestamp) -> Store
             change(store, name, |record| {
                 record.owned.attempts.clear();
                 record.owned.fights.clear();
+                if let Some(take_over) = record.owned.take_over.as_mut().filter(|take_over| take_over.is_settled) {
+                    take_over.accepted.clear(); // a person wants the spec, also where something else was found
+                }
                 "a pass begins now".into()
             })
             .await

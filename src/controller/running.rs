@@ -440,6 +440,10 @@ impl Controller {
             false => self.weigh_absences(&scan, &admission.present).await,
         };
         drop(turn);
+        for (old, new) in &admission.moved {
+            self.queue.forget(old);
+            self.reconciler.moved(old, new).await?;
+        }
         if self.scanned.lock().replace(scan).is_none() {
             self.look_back().await?;
         }

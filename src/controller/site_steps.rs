@@ -193,7 +193,7 @@ impl SiteSteps<'_> {
 
     async fn start_run(&self, host: &Host, site: SiteRef, purpose: Purpose) -> Result<(), Failure> {
         let Some(scripts) = &host.scripts else { return Ok(()) };
-        let process = self.bench.desired.client.to_string();
+        let process = self.bench.desired.process.to_string();
         if purpose == Purpose::CheckServer {
             return Ok(self.bench.servers.begin_check(host, site, &process, &self.bench.clock).await?);
         }
@@ -422,6 +422,15 @@ pub(in crate::controller) fn begin_site(record: &mut ClientRecord) {
     record.owned.releases.in_flight = None;
     record.owned.order = None;
     record.owned.vhost_before = None;
+    leave_site(record);
+}
+
+/// What was found with a site went with it; that its database was taken over stays.
+pub(in crate::controller) fn leave_site(record: &mut ClientRecord) {
+    if let Some(take_over) = record.owned.take_over.as_mut() {
+        take_over.is_settled = true;
+        take_over.accepted.clear();
+    }
 }
 
 /// What is known of a site that was just created: it has nothing, except a virtual host that must be read.

@@ -293,7 +293,7 @@ fn give_out_names(spec: &ClientSpec, record: &mut ClientRecord) {
         && let Ok(login) = SqlName::parse(&format!("{name}_a"))
     {
         record.owned.allocation.database = Some(name);
-        record.owned.allocation.login = Some(login);
+        record.owned.allocation.login.get_or_insert(login);
     }
 }
 

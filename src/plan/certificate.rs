@@ -62,6 +62,16 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, site_ready: Stage, dns: St
     order(input, draft, site, names, dns, valid)
 }
 
+/// Whether one is wanted and none is in use that covers what it should.
+pub fn is_due(input: &Input<'_>) -> bool {
+    let (Wanted::Value(site), Reading::Known(found)) = (&input.desired.site, &input.observed.certificates) else {
+        return false;
+    };
+    let names = wanted_names(input, site);
+    let covers = |live: &Live<Certificate>| live.value.names.is_superset(&names) || !may_widen(input, live);
+    input.desired.certificate && !best(input, found, site, &names).is_some_and(covers)
+}
+
 fn order(
     input: &Input<'_>,
     draft: &mut Draft<'_>,

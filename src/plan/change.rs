@@ -16,6 +16,7 @@ use crate::resource::release::Fingerprint;
 use crate::resource::removal::Backup;
 use crate::resource::secret::{Digest, Secret};
 use crate::resource::site::{Purpose, Repository};
+use crate::resource::take_over::Difference;
 
 /// What to do about one client, and what not, and why.
 #[derive(Debug, Clone, Default)]
@@ -106,6 +107,13 @@ pub enum Step {
         id: RemoteId,
         mark: MarkState,
     },
+    /// Our memory alone: this difference is left as it was found.
+    Accept {
+        resource: String,
+        difference: Difference,
+    },
+    /// Our memory alone: what serves is taken for this release, and the taking over is done.
+    KeepRelease(Fingerprint),
     EnsureDatabase(Database),
     EnsureLogin(Database),
     CloseLogin(Database),
@@ -164,6 +172,9 @@ pub enum Step {
 
 /// Reason of what waits for another resource of the same client: it moves when that one moves, and is no reason to look again.
 pub const PREREQUISITES: &str = "Prerequisites";
+
+/// Reason of what differs from the spec and is left as it was found when the client was taken over.
+pub const AS_FOUND: &str = "AsFound";
 
 /// Something that is not as it should be and that time, or somebody else, must move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -224,6 +235,9 @@ impl fmt::Display for Plan {
         }
         for refused in &self.refused {
             writeln!(f, "! {}: {} [{}]", refused.resource, refused.message, refused.reason)?;
+        }
+        for settled in self.settled.iter().filter(|settled| settled.reason == AS_FOUND) {
+            writeln!(f, "≈ {}: {}", settled.kind, settled.message)?;
         }
         if self.is_converged() {
             writeln!(f, "nothing to do")?;

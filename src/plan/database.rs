@@ -1,7 +1,8 @@
 //! The database and its login role: made once, isolated, never taken from somebody else.
 
-use crate::plan::change::{FieldChange, Op, PREREQUISITES, Step};
+use crate::plan::change::{AS_FOUND, FieldChange, Op, PREREQUISITES, Step};
 use crate::plan::draft::{Draft, Input, Stage};
+use crate::plan::take_over;
 use crate::resource::database::{Catalog, Database, DatabaseMark, DatabaseState, PROVIDER, RoleRow};
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::name::RemoteId;
@@ -29,12 +30,47 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
             return draft.unknown(reference(ResourceKind::Database, database.name.as_str(), None), reason);
         }
     };
+    if input.owned.take_over.is_some()
+        && let Some(left) = leave(input, draft, database, catalog)
+    {
+        return left;
+    }
     let is_refused = plan_database(input, draft, database, catalog) == Claim::Refused;
     let is_held = draft.plan.waiting.iter().any(|waiting| waiting.resource.kind == ResourceKind::Database);
     if is_refused || is_held {
         return Stage::NotYet;
     }
     plan_login(input, draft, database, catalog)
+}
+
+/// A database that was taken over is used as it was found, with the login that it was found with, for good: to isolate it
+/// would take its tables away from the role that owns them. `None`: it is ours, nobody's, or there is none of that name yet.
+fn leave(input: &Input<'_>, draft: &mut Draft<'_>, database: &Database, catalog: &Catalog) -> Option<Stage> {
+    let name = database.name.as_str();
+    let known = input.owned.resource(ResourceKind::Database, name);
+    let is_expected = known.is_some_and(|known| known.mark == MarkState::Pending)
+        || (known.is_none() && input.desired.adopt.contains(name));
+    let Some(row) = catalog.database(&database.name) else {
+        if is_expected {
+            let message = format!(
+                "database {name} was taken over and is not at the server any more; nothing empty is put in its place: restore it from a backup, or make an empty one by hand"
+            );
+            return Some(draft.refuse(reference(ResourceKind::Database, name, None), "DatabaseVanished", message));
+        }
+        let sentence = format!("database {name} is not made yet");
+        let is_left = take_over::leaves_installation(input) && known.is_none();
+        return is_left.then(|| draft.settle(ResourceKind::Database, AS_FOUND, sentence));
+    };
+    if !is_expected || row.comment.is_some() {
+        return None;
+    }
+    if known.is_none() {
+        let step = Step::Adopt { id: RemoteId::trusted(name), mark: MarkState::Pending };
+        let resource = reference(ResourceKind::Database, name, Some(row.oid.to_string()));
+        draft.act(Op::Adopt, resource, Vec::new(), "the annotation sitewright/adopt names it", step);
+    }
+    let sentence = format!("database {name} keeps its login, and is not isolated");
+    Some(draft.settle(ResourceKind::Database, AS_FOUND, sentence))
 }
 
 #[derive(PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::plan::change::{FieldChange, Op, PREREQUISITES, Step};
 use crate::plan::draft::{Draft, Input, Stage, later};
+use crate::plan::take_over;
 use crate::resource::certificate::CertificateStatus;
 use crate::resource::desired::DesiredDns;
 use crate::resource::kind::{ResourceKind, ResourceRef};
@@ -11,6 +12,7 @@ use crate::resource::name::HostName;
 use crate::resource::owned::{MarkState, OwnedResource, Published};
 use crate::resource::reading::{Live, Reading, Wanted};
 use crate::resource::record::{Record, RecordChange, RecordKey, RecordType, Zone};
+use crate::resource::take_over::Difference;
 
 /// Plans the records, then waits until every name server shows them.
 pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>) -> Stage {
@@ -74,7 +76,7 @@ fn wanted_records(
         found.iter().any(|(_, live)| {
             live.value.name == host.as_str()
                 && live.value.kind.is_address()
-                && live.mark.as_ref() == Some(&input.desired.mark)
+                && (live.mark.as_ref() == Some(&input.desired.mark) || input.desired.adopt.contains(live.id.as_str()))
         })
     };
     if !vhost_is_verified(input) && !already(domain) {
@@ -152,13 +154,10 @@ fn plan_records(
         }
     }
     let mut copied = Vec::new();
-    let marked = found.iter().filter(|(_, live)| live.mark.as_ref() == Some(&input.desired.mark));
-    for (zone, live) in marked.filter(|(_, live)| !kept.contains(&live.id)) {
+    for (zone, live) in found.iter().filter(|(_, live)| !kept.contains(&live.id)) {
         if !input.owned.holds_record(live) {
-            copied.push(format!(
-                "{} {} (id {}) carries our mark and we did not make it: it is left alone; take the mark out of its comment, or remove it",
-                live.value, live.value.content, live.id
-            ));
+            let has_our_mark = live.mark.as_ref() == Some(&input.desired.mark);
+            copied.extend(has_our_mark.then(|| copied_mark(live)));
         } else if !is_contested(draft, live) {
             let change = RecordChange::Delete { id: live.id.clone(), from: live.value.clone() };
             let changes = vec![FieldChange::shown("content", Some(live.value.content.clone()), None)];
@@ -172,6 +171,13 @@ fn plan_records(
         }
     }
     copied
+}
+
+fn copied_mark(live: &Live<Record>) -> String {
+    format!(
+        "{} {} (id {}) carries our mark and we did not make it: it is left alone; take the mark out of its comment, or remove it",
+        live.value, live.value.content, live.id
+    )
 }
 
 /// An address of ours stays while its name is in conflict: taking it away would make things worse.
@@ -191,7 +197,9 @@ fn plan_record(
     there: &[&Live<Record>],
 ) -> Option<crate::resource::name::RemoteId> {
     let mine = |live: &&&Live<Record>| live.mark.as_ref() == Some(&input.desired.mark);
-    if let Some(foreign) = there.iter().find(|live| !mine(live) && !input.desired.adopt.contains(live.id.as_str())) {
+    let is_named =
+        |live: &Live<Record>| input.desired.adopt.contains(live.id.as_str()) || input.owned.holds_record(live);
+    if let Some(foreign) = there.iter().find(|live| !mine(live) && !is_named(live)) {
         let resource = record_ref(&dns.provider, &record.to_string(), Some(&foreign.id));
         if was_ours(input, foreign) {
             draft.refuse(resource, "OwnershipLost", format!("{} {} (id {}) no longer carries our mark; put its comment back, or take it over with the annotation sitewright/adopt: \"{}\"", foreign.value, foreign.value.content, foreign.id, foreign.id));
@@ -212,6 +220,9 @@ fn plan_record(
             draft.wait(resource, "NotVisible", "it was made a moment ago and no listing shows it yet", Some(until));
             return None;
         }
+        if leave(input, draft, dns, zone, record, None).is_some() {
+            return None;
+        }
         let changes = vec![FieldChange::shown("content", None, Some(record.content.clone()))];
         let step = Step::ChangeRecord { zone: zone.clone(), change: RecordChange::Create { to: record.clone() } };
         draft.create(
@@ -223,6 +234,14 @@ fn plan_record(
         );
         return None;
     };
+    if !mine(&live) && take_over::is_open(input) && !was_ours(input, live) {
+        let step = Step::Adopt { id: live.id.clone(), mark: MarkState::Pending };
+        let resource = record_ref(&dns.provider, &live.value.to_string(), Some(&live.id));
+        draft.act(Op::Adopt, resource, Vec::new(), "the annotation sitewright/adopt names it", step);
+    }
+    if !mine(&live) && leave(input, draft, dns, zone, record, Some(&live.value)).is_some() {
+        return Some(live.id.clone());
+    }
     if live.value != *record || !mine(&live) {
         let change = RecordChange::Update { id: live.id.clone(), from: live.value.clone(), to: record.clone() };
         draft.act(
@@ -243,6 +262,29 @@ fn plan_record(
         );
     }
     Some(live.id.clone())
+}
+
+/// A record that was taken over is left as it was found, also one that was not there.
+fn leave(
+    input: &Input<'_>,
+    draft: &mut Draft<'_>,
+    dns: &DesiredDns,
+    zone: &Zone,
+    record: &Record,
+    found: Option<&Record>,
+) -> Option<Stage> {
+    let text = |record: &Record| {
+        let Record { kind, content, ttl, proxied, .. } = record;
+        format!("{kind} {content} (ttl {ttl:?}, proxied {proxied})")
+    };
+    let seen = found.map_or_else(|| "nothing".to_owned(), text);
+    let difference = Difference { wanted: text(record), seen };
+    let sentence = match difference.wanted == difference.seen {
+        true => format!("{record} carries no mark"),
+        false => format!("{} has {}, not {}", record.name, difference.seen, difference.wanted),
+    };
+    let resource = record_ref(&dns.provider, &record.to_string(), None);
+    take_over::accept(input, draft, resource, key_text(zone, record), difference, sentence)
 }
 
 /// A record that we made or took over: without our mark somebody took it back.

@@ -20,6 +20,7 @@ pub mod progress;
 pub mod release;
 pub mod removal;
 pub mod site;
+pub mod take_over;
 pub mod virtual_host;
 
 use crate::plan::change::Plan;
@@ -44,6 +45,7 @@ pub fn plan(input: Input<'_>) -> Plan {
     let certificate = certificate::plan(&input, &mut draft, site, dns);
     let healthy = health::plan(&input, &mut draft, both(release, certificate));
     health::plan_administrator(&input, &mut draft, healthy);
+    take_over::finish(&input, &mut draft);
     draft.plan
 }
 

@@ -13,7 +13,7 @@ pub fn start(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) {
     if !ended || input.owned.releases.live.is_none() || input.owned.releases.in_flight.is_some() {
         return;
     }
-    let resource = wanted.piece(ResourceKind::Process, input.desired.client.as_str());
+    let resource = wanted.piece(ResourceKind::Process, input.desired.process.as_str());
     if let Some(why) = input.run(Purpose::StopProcess).or_else(|| input.run(Purpose::DeleteProcess)) {
         draft.wait(resource, "ProcessStopping", format!("the script that ends the process runs ({why})"), None);
         return;
@@ -44,7 +44,7 @@ pub fn end(input: &Input<'_>, draft: &mut Draft<'_>, site: &DesiredSite, purpose
     if has_ended {
         return Stage::Done;
     }
-    let resource = site.piece(ResourceKind::Process, input.desired.client.as_str());
+    let resource = site.piece(ResourceKind::Process, input.desired.process.as_str());
     match input.run(purpose) {
         Some(why) => {
             draft.wait(resource, "ProcessStopping", format!("the script that ends the process runs ({why})"), None)

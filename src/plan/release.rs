@@ -3,11 +3,13 @@
 use crate::plan::change::{FieldChange, Op, PREREQUISITES, Step};
 use crate::plan::draft::{Draft, Input, Stage, growing, later};
 use crate::plan::pin;
+use crate::plan::take_over;
 use crate::resource::desired::DesiredSite;
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::reading::{Reading, Wanted};
 use crate::resource::release::{FailedDeploy, Fingerprint, Released};
 use crate::resource::site::SiteStatus;
+use crate::resource::take_over::FOUND_RELEASE;
 
 /// Plans the release; `prepared` says whether database and pieces are ready for a build.
 pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, prepared: Stage) -> Stage {
@@ -23,10 +25,13 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, prepared: Stage) -> Stage 
         let until = later(input.now, input.policy.deploy_poll).min(due);
         return draft.wait(resource, "Building", message, Some(until));
     }
+    if take_over::leaves_installation(input) {
+        return take_over::settle_release(input, draft);
+    }
     let Some(wanted) = fingerprint(input, site) else {
         return draft.wait(resource, PREREQUISITES, "the release waits for its environment", None);
     };
-    if releases.live.as_ref().is_some_and(|live| serves(input, &live.fingerprint, &wanted)) {
+    if releases.live.as_ref().is_some_and(|live| serves(input, site, live, &wanted)) {
         let number = releases.live.as_ref().map_or(0, |live| live.number);
         let (reason, message) = match &releases.pin {
             Some(pin) => ("RolledBack", pin::sentence(pin, number)),
@@ -109,24 +114,29 @@ pub fn fingerprint(input: &Input<'_>, site: &DesiredSite) -> Option<Fingerprint>
 
 /// Whether a build is to come: nothing serves, or something else than what is wanted.
 pub fn is_due(input: &Input<'_>, site: &DesiredSite) -> bool {
-    let serves =
-        |live: &Released| fingerprint(input, site).is_none_or(|wanted| serves(input, &live.fingerprint, &wanted));
+    let serves = |live: &Released| fingerprint(input, site).is_none_or(|wanted| serves(input, site, live, &wanted));
     !input.owned.releases.live.as_ref().is_some_and(serves)
 }
 
 /// Whether what serves is good enough. An unknown branch head is no reason to deploy, nor is a new one when nobody follows it.
-fn serves(input: &Input<'_>, live: &Fingerprint, wanted: &Fingerprint) -> bool {
-    let pinned = input.owned.releases.pin.is_some() || input.desired.site.value().is_some_and(|site| site.pinned);
+/// One that was found serves while what it is made from stands as it was found: neither a push nor another version of our
+/// own script is a reason to make it ours.
+fn serves(input: &Input<'_>, site: &DesiredSite, live: &Released, wanted: &Fingerprint) -> bool {
+    let is_found = live.number == FOUND_RELEASE;
+    if is_found && !take_over::is_unchanged(input, site) {
+        return false;
+    }
+    let (live, pinned) = (&live.fingerprint, site.pinned || input.owned.releases.pin.is_some());
     let commit = match (&live.commit, &wanted.commit) {
         (_, None) => true,
         (None, Some(_)) => !pinned,
-        (Some(live), Some(wanted)) => live == wanted || (!pinned && !input.policy.follow_head),
+        (Some(live), Some(wanted)) => live == wanted || (!pinned && (is_found || !input.policy.follow_head)),
     };
     commit
         && live.repository == wanted.repository
         && live.branch == wanted.branch
         && live.environment == wanted.environment
-        && live.script == wanted.script
+        && (is_found || live.script == wanted.script)
         && live.requested == wanted.requested
 }
 

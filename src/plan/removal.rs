@@ -14,7 +14,7 @@ use crate::resource::certificate::CertificateStatus;
 use crate::resource::database::{Catalog, Database, DatabaseMark, DatabaseRow, DatabaseState};
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::mark::Mark;
-use crate::resource::owned::OwnedResource;
+use crate::resource::owned::{MarkState, OwnedResource};
 use crate::resource::reading::{Live, Reading};
 use crate::resource::record::{Record, RecordChange, Zone};
 use crate::resource::removal::{Backup, ReclaimPolicy, Removal};
@@ -286,6 +286,12 @@ fn plan_database_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft
         }
         return;
     };
+    if row.comment.is_none() && is_as_found(input, &database) {
+        if removal.reclaim == ReclaimPolicy::Delete {
+            draft.refuse(resource, "NotMarked", format!("database {} was taken over and never carried our mark: it is left as it is, drop it by hand; `sitewright forget` ends this", database.name));
+        }
+        return;
+    }
     if row.mark().map(|mark| mark.owner()) != Some(input.owned.mark.clone()) {
         draft.refuse(
             resource,
@@ -301,6 +307,12 @@ fn plan_database_removal(input: &Input<'_>, removal: &Removal, draft: &mut Draft
         ReclaimPolicy::Retain => plan_retain(draft, resource, database, catalog, row),
         ReclaimPolicy::Delete => plan_drop(input, removal, draft, resource, database, catalog, row),
     }
+}
+
+/// A database that was taken over and that nothing of ours was written to.
+fn is_as_found(input: &Input<'_>, database: &Database) -> bool {
+    let known = input.owned.resource(ResourceKind::Database, database.name.as_str());
+    input.owned.take_over.is_some() && known.is_some_and(|known| known.mark == MarkState::Pending)
 }
 
 fn plan_retain(draft: &mut Draft<'_>, resource: ResourceRef, database: Database, catalog: &Catalog, row: &DatabaseRow) {

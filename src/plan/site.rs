@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use crate::plan::change::{FieldChange, Op, Step};
 use crate::plan::draft::{Draft, Input, Stage, later};
-use crate::plan::{process, release, virtual_host};
+use crate::plan::{process, release, take_over, virtual_host};
 use crate::resource::desired::{DesiredEnvironment, DesiredSite};
 use crate::resource::kind::{ResourceKind, ResourceRef};
 use crate::resource::owned::{EnvironmentSeen, MarkState};
 use crate::resource::reading::{Live, Reading, Wanted};
+use crate::resource::secret::Digest;
 use crate::resource::site::{PORTS_UNKNOWN, Piece, Purpose, Repository, Site, SiteStatus};
+use crate::resource::take_over::Difference;
 
 /// What the host does to a site takes minutes; after this long a person is asked (reliability.md B21).
 pub const BUSY_MAX: Duration = Duration::from_secs(15 * 60);
@@ -210,7 +212,7 @@ fn building(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> S
 fn plan_pieces(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Stage {
     let has = |piece| wanted.pieces.contains(&piece);
     let mut stage = Stage::Done;
-    if has(Piece::ServerCheck) {
+    if has(Piece::ServerCheck) && !take_over::leaves_installation(input) {
         stage = crate::plan::both(stage, plan_server_check(input, draft, wanted));
     }
     if has(Piece::Repository) {
@@ -278,6 +280,7 @@ fn plan_repository(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSit
     let install = Repository { slug: wanted.repository.clone(), branch: wanted.branch.clone() };
     match &input.observed.repository {
         Reading::Unknown { reason } => draft.unknown(resource, reason),
+        Reading::Known(found) if let Some(left) = leave_repository(input, draft, wanted, found) => left,
         Reading::Known(Some(found)) if found.slug == wanted.repository => {
             draft.settle(ResourceKind::Repository, "Ready", format!("{} is installed", wanted.repository))
         }
@@ -294,6 +297,14 @@ fn plan_repository(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSit
                 "another repository is installed",
                 Step::RemoveRepository { next: install },
             )
+        }
+        // An installation would put its files into a directory that serves.
+        Reading::Known(None) if take_over::serves_found(input) => {
+            let message = format!(
+                "no repository is installed where a site serves already, so none of ours is put over it; install {} in the host's panel",
+                wanted.repository
+            );
+            draft.refuse(resource, "RepositoryMissing", message)
         }
         Reading::Known(None) => {
             if wanted.pieces.contains(&Piece::Placeholder)
@@ -317,6 +328,21 @@ fn plan_repository(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSit
             )
         }
     }
+}
+
+fn leave_repository(
+    input: &Input<'_>,
+    draft: &mut Draft<'_>,
+    wanted: &DesiredSite,
+    found: &Option<Repository>,
+) -> Option<Stage> {
+    let difference = take_over::of_repository(wanted, found).filter(|_| take_over::leaves_installation(input))?;
+    let resource = wanted.piece(ResourceKind::Repository, wanted.repository.as_str());
+    let sentence = match found {
+        Some(found) => format!("{} is installed, not {}", found.slug, wanted.repository),
+        None => format!("{} is not installed at the host", wanted.repository),
+    };
+    take_over::accept(input, draft, resource, ResourceKind::Repository.to_string(), difference, sentence)
 }
 
 /// A new site holds files of root's that block the clone (contracts/ploi.md 9.2).
@@ -352,12 +378,26 @@ fn plan_environment(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSi
             "Ready",
             format!("{} variables are written", environment.values.len()),
         ),
+        Reading::Known(seen) if let Some(left) = leave_environment(input, draft, &resource, environment, seen) => left,
         Reading::Known(seen) => {
             let op = if seen.digest.is_none() { Op::Create } else { Op::Update };
             let step = Step::WriteEnvironment { text: environment.text.clone(), digest: environment.digest.clone() };
             draft.act(op, resource, environment_changes(environment, seen), "the environment differs", step)
         }
     }
+}
+
+fn leave_environment(
+    input: &Input<'_>,
+    draft: &mut Draft<'_>,
+    resource: &ResourceRef,
+    environment: &DesiredEnvironment,
+    seen: &EnvironmentSeen,
+) -> Option<Stage> {
+    let difference = take_over::of_environment(&environment.digest, seen);
+    let difference = difference.filter(|_| take_over::leaves_installation(input))?;
+    let sentence = format!("{} variables differ from the spec", environment_changes(environment, seen).len());
+    take_over::accept(input, draft, resource.clone(), resource.kind.to_string(), difference, sentence)
 }
 
 /// Which variables differ; values are never shown, they may hold anything.
@@ -385,12 +425,25 @@ fn plan_script(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -
         Reading::Known(Some(found)) if *found == wanted.script_digest => {
             draft.settle(ResourceKind::DeployScript, "Ready", "the deploy script is ours")
         }
+        Reading::Known(found) if let Some(left) = leave_script(input, draft, wanted, found) => left,
         Reading::Known(found) => {
             let op = if found.is_none() { Op::Create } else { Op::Update };
             let step = Step::WriteDeployScript { text: wanted.script.clone(), digest: wanted.script_digest.clone() };
             draft.act(op, resource, Vec::new(), "the deploy script differs", step)
         }
     }
+}
+
+fn leave_script(
+    input: &Input<'_>,
+    draft: &mut Draft<'_>,
+    wanted: &DesiredSite,
+    found: &Option<Digest>,
+) -> Option<Stage> {
+    let difference = take_over::of_script(wanted, found).filter(|_| take_over::leaves_installation(input))?;
+    let resource = wanted.piece(ResourceKind::DeployScript, wanted.domain.as_str());
+    let name = ResourceKind::DeployScript.to_string();
+    take_over::accept(input, draft, resource, name, difference, "the deploy script is another one")
 }
 
 fn plan_aliases(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> Stage {
@@ -404,6 +457,12 @@ fn plan_aliases(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) 
             let list = |set: &std::collections::BTreeSet<crate::resource::name::HostName>| {
                 set.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
             };
+            let difference = Difference { wanted: list(&wanted.aliases), seen: list(found) };
+            let sentence = format!("the host serves `{}` besides, not `{}`", difference.seen, difference.wanted);
+            let name = ResourceKind::Alias.to_string();
+            if let Some(left) = take_over::accept(input, draft, resource.clone(), name, difference, sentence) {
+                return left;
+            }
             let changes = vec![FieldChange::shown("aliases", Some(list(found)), Some(list(&wanted.aliases)))];
             draft.act(
                 Op::Update,

@@ -2,10 +2,12 @@
 
 use crate::plan::change::{Action, FieldChange, Op, Step};
 use crate::plan::draft::{Draft, Input, Stage};
+use crate::plan::{certificate, take_over};
 use crate::resource::desired::DesiredSite;
 use crate::resource::kind::ResourceKind;
 use crate::resource::reading::Reading;
 use crate::resource::site::Purpose;
+use crate::resource::take_over::Difference;
 use crate::resource::vhost::VirtualHost;
 
 /// Every `proxy_pass` and the ACME root, then a reload that is proved by its exit code (decisions 19).
@@ -35,6 +37,9 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> S
     let served = input.observed.aliases.known().into_iter().flatten();
     let names = vhost.lacking(served.filter(|alias| wanted.aliases.contains(*alias)));
     if !vhost.is_right(wanted.port, &root) || !names.is_empty() {
+        if let Some(stage) = leave(input, draft, wanted, vhost) {
+            return stage;
+        }
         if let Some(stage) = hold_port_switch(input, draft, wanted, vhost) {
             return stage;
         }
@@ -63,6 +68,19 @@ pub fn plan(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite) -> S
         );
     }
     draft.settle(ResourceKind::VirtualHost, "Ready", format!("{} goes to port {}", wanted.domain, wanted.port))
+}
+
+/// A virtual host that was taken over is left as it is, until a certificate needs its challenge directory.
+fn leave(input: &Input<'_>, draft: &mut Draft<'_>, wanted: &DesiredSite, vhost: &VirtualHost) -> Option<Stage> {
+    if certificate::is_due(input) && !take_over::is_open(input) {
+        return None;
+    }
+    let aliases: Vec<&str> = wanted.aliases.iter().map(|alias| alias.as_str()).collect();
+    let wanted_text = format!("{} {} {}", wanted.port, wanted.acme_root(), aliases.join(" "));
+    let difference = Difference { wanted: wanted_text, seen: format!("{vhost:?}") };
+    let resource = wanted.piece(ResourceKind::VirtualHost, wanted.domain.as_str());
+    let sentence = "the virtual host has another port, challenge directory or name";
+    take_over::accept(input, draft, resource, ResourceKind::VirtualHost.to_string(), difference, sentence)
 }
 
 /// Another port: the release that listens there comes first, the switch after it; until then the old one serves (decisions 31).

@@ -29,7 +29,7 @@ pub const PROGRAM: &str = concat!(include_str!("deploy.sh"), include_str!("deplo
 /// Everything that differs between two clients' scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptData {
-    /// The client; its process carries this name.
+    /// The client as its process is called: the name it had when that was started first.
     pub client: ClientName,
     /// The root domain; the last part of the site's directory.
     pub domain: HostName,

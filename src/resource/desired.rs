@@ -22,6 +22,8 @@ use crate::resource::site::{Pieces, Site};
 pub struct Desired {
     /// The client.
     pub client: ClientName,
+    /// What its process is called: the name that the client had when it was started first.
+    pub process: ClientName,
     /// Its ownership mark.
     pub mark: Mark,
     /// Serve it, or hold it suspended.

@@ -24,5 +24,6 @@ pub mod removal;
 pub mod secret;
 pub mod shell;
 pub mod site;
+pub mod take_over;
 pub mod uptime;
 pub mod vhost;

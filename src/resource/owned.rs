@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::resource::certificate::Certificate;
 use crate::resource::kind::ResourceKind;
 use crate::resource::mark::Mark;
-use crate::resource::name::{HostName, RemoteId, ServerId, SqlName};
+use crate::resource::name::{ClientName, HostName, RemoteId, ServerId, SqlName};
 use crate::resource::reading::{Live, Seen};
 use crate::resource::record::Record;
 use crate::resource::release::Releases;
 use crate::resource::removal::Removal;
 use crate::resource::secret::Digest;
 use crate::resource::site::{Purpose, Repository};
+use crate::resource::take_over::TakeOver;
 use crate::resource::uptime::Uptime;
 use crate::resource::vhost::VirtualHost;
 
@@ -64,6 +65,9 @@ pub struct Owned {
     pub made_database: bool,
     /// The host's text before our last edit of the virtual host, until a reload proved the edit good.
     pub vhost_before: Option<String>,
+    /// Set while what serves was there before us, and was taken over by a person's word.
+    #[serde(default)]
+    pub take_over: Option<TakeOver>,
 }
 
 impl Owned {
@@ -88,6 +92,7 @@ impl Owned {
             removal: None,
             made_database: false,
             vhost_before: None,
+            take_over: None,
         }
     }
 
@@ -102,14 +107,21 @@ impl Owned {
     }
 
     /// Whether a record is this client's: it carries the mark, and we made it or took it over, or it is an address of the
-    /// client's own site. A mark alone may have been copied.
+    /// client's own site (a mark alone may have been copied); or it was taken over by its id and not written since
+    /// (decisions 10).
     pub fn holds_record(&self, live: &Live<Record>) -> bool {
         let is_known = |known: &OwnedResource| match known.kind {
             ResourceKind::Record => known.id == live.id,
             ResourceKind::Site => live.value.kind.is_address() && known.name == live.value.name,
             _ => false,
         };
-        live.mark.as_ref() == Some(&self.mark) && self.resources.iter().any(is_known)
+        let is_taken_over = |known: &OwnedResource| {
+            known.kind == ResourceKind::Record && known.id == live.id && known.mark == MarkState::Pending
+        };
+        match &live.mark {
+            Some(mark) => *mark == self.mark && self.resources.iter().any(is_known),
+            None => self.resources.iter().any(is_taken_over),
+        }
     }
 
     /// The open intent for a natural key.
@@ -130,6 +142,9 @@ pub struct Allocation {
     pub database: Option<SqlName>,
     /// The login role in use.
     pub login: Option<SqlName>,
+    /// What its process is called, where that is not the client's name: the one it had when the process was started first.
+    #[serde(default)]
+    pub process: Option<ClientName>,
 }
 
 /// Whether the mark of a resource is known to be written (decisions 10).

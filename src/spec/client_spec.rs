@@ -17,6 +17,9 @@ use crate::spec::secret_ref::EnvironmentValue;
 /// The annotation that names resources a person says are ours, with commas between their ids.
 pub const ADOPT_ANNOTATION: &str = "sitewright/adopt";
 
+/// The annotation that names the client whose record a file of another name goes on with.
+pub const MOVED_FROM_ANNOTATION: &str = "sitewright/moved-from";
+
 /// One client website.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -55,7 +58,8 @@ pub struct Metadata {
     /// For selection by people and commands: `--selector tier=gold`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Notes; `sitewright/adopt` names resources that are to be taken over, by id.
+    /// Notes; `sitewright/adopt` names resources that are to be taken over, by id; `sitewright/moved-from` the name that the
+    /// client had before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }

@@ -30,6 +30,7 @@ pub fn desired(spec: &ClientSpec, context: &Context) -> Desired {
         spec.spec.aliases.iter().filter_map(|alias| HostName::parse(alias).ok()).collect();
     Desired {
         client: ClientName::trusted(&spec.metadata.name),
+        process: process(spec, context),
         mark: context.mark.clone(),
         state: match spec.spec.state {
             State::Active => DesiredState::Active,
@@ -48,6 +49,10 @@ pub fn desired(spec: &ClientSpec, context: &Context) -> Desired {
         }),
         adopt: spec.adopted(),
     }
+}
+
+fn process(spec: &ClientSpec, context: &Context) -> ClientName {
+    context.allocation.process.clone().unwrap_or_else(|| ClientName::trusted(&spec.metadata.name))
 }
 
 /// How the site is looked at.
@@ -155,7 +160,7 @@ fn site(spec: &ClientSpec, context: &Context, domain: HostName, aliases: BTreeSe
     let system_user = spec.system_user(&context.defaults);
     let deploy_timeout = spec.spec.deploy.timeout.map_or(context.deploy_timeout, |span| span.0);
     let script = deploy_script::render(&ScriptData {
-        client: ClientName::trusted(&spec.metadata.name),
+        client: process(spec, context),
         domain: domain.clone(),
         system_user: system_user.clone(),
         repository: repository.clone(),

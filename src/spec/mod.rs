@@ -17,6 +17,7 @@ pub mod environment;
 pub mod features;
 pub mod finding;
 pub mod fleet;
+pub mod import;
 pub mod parse;
 pub mod placement;
 pub mod quantity;

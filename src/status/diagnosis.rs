@@ -129,6 +129,8 @@ fn ready_condition(ready: bool, blocker: Option<&Finding>, all: &[Condition], si
     }
     if ready {
         let note = all.iter().find(|c| NOTED.contains(&c.reason.as_str()));
+        // The last one sums the others up.
+        let note = note.or_else(|| all.iter().rev().find(|c| c.reason == "AsFound"));
         let message = note.map_or_else(
             || "the world matches the spec".to_owned(),
             |note| format!("the world matches the spec; {}", note.message),

@@ -133,6 +133,17 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn rename(&self, old: &ClientName, record: &ClientRecord) -> Stored<()> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.clients.remove(old);
+        state.clients.insert(record.name.clone(), record.clone());
+        let deployments = state.deployments.values_mut().map(|(deployment, _)| &mut deployment.client);
+        let writes = state.writes.values_mut().map(|write| &mut write.client);
+        deployments.chain(writes).filter(|client| *client == old).for_each(|client| client.clone_from(&record.name));
+        Ok(())
+    }
+
     async fn forget(&self, name: &ClientName) -> Stored<()> {
         let mut state = self.state.lock();
         if let Some(record) = state.clients.remove(name) {

@@ -226,6 +226,8 @@ pub trait Store: History {
     async fn client(&self, name: &ClientName) -> Stored<Option<ClientRecord>>;
     /// Writes one client as a whole.
     async fn save(&self, record: &ClientRecord) -> Stored<()>;
+    /// Writes one client in the place of one of another name, which is there no more; its ports stay. One transaction.
+    async fn rename(&self, old: &ClientName, record: &ClientRecord) -> Stored<()>;
     /// Removes one client; its ports are freed.
     async fn forget(&self, name: &ClientName) -> Stored<()>;
     /// Gives out a port for life: the one this uid has already, else `fixed`, else the lowest of the range that neither the

@@ -191,10 +191,14 @@ impl Inner {
         Ok(records)
     }
 
-    fn save(&self, record: &ClientRecord) -> Stored<()> {
+    fn save(&self, former: Option<&ClientName>, record: &ClientRecord) -> Stored<()> {
         let name = record.name.as_str();
         let text = self.encode("the record", record)?;
         self.write(|tx| {
+            if let Some(former) = former {
+                self.execute(tx, "DELETE FROM client WHERE name = ?1", [former.as_str()])?;
+                self.rename_history(tx, former, name)?;
+            }
             let sql = "INSERT INTO client (name, uid, record) VALUES (?1, ?2, ?3)
                        ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, record = excluded.record";
             self.execute(tx, sql, params![name, record.owned.mark.uid.as_str(), text])?;
@@ -348,7 +352,12 @@ impl Store for SqliteStore {
 
     async fn save(&self, record: &ClientRecord) -> Stored<()> {
         let record = record.clone();
-        self.run(move |inner| inner.save(&record)).await
+        self.run(move |inner| inner.save(None, &record)).await
+    }
+
+    async fn rename(&self, old: &ClientName, record: &ClientRecord) -> Stored<()> {
+        let (old, record) = (old.clone(), record.clone());
+        self.run(move |inner| inner.save(Some(&old), &record)).await
     }
 
     async fn forget(&self, name: &ClientName) -> Stored<()> {

@@ -180,6 +180,25 @@ async fn forgetting_a_client_frees_its_port() {
 }
 
 #[tokio::test]
+async fn a_renamed_client_keeps_its_port_and_its_secrets() {
+    for (store, _dir) in engines() {
+        let (server, none) = (ServerId::trusted("1"), BTreeSet::new());
+        let mut moved = record("acme");
+        store.save(&moved).await.unwrap();
+        let uid = moved.owned.mark.uid.clone();
+        assert_eq!(store.allocate_port(&server, &uid, Some(4003), 4001..=4004, &none).await.unwrap(), 4003);
+        store.put_deployment(&deployment("acme", 1)).await.unwrap();
+        moved.name = name("bakery");
+        store.rename(&name("acme"), &moved).await.unwrap();
+        assert_eq!(store.clients().await.unwrap(), [moved.clone()]);
+        assert_eq!(store.client(&moved.name).await.unwrap().unwrap().secrets, moved.secrets);
+        assert_eq!(store.allocate_port(&server, &uid, None, 4001..=4004, &none).await.unwrap(), 4003);
+        let history = store.deployments(Some(&moved.name), None, 9).await.unwrap();
+        assert_eq!(history.iter().map(|row| &row.client).collect::<Vec<_>>(), [&moved.name], "its history goes along");
+    }
+}
+
+#[tokio::test]
 async fn events_are_read_in_pages_and_by_client() {
     for (store, _dir) in engines() {
         let mut ids = Vec::new();

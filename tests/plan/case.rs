@@ -163,6 +163,7 @@ fn desired() -> Desired {
     ];
     Desired {
         client: ClientName::trusted("acme"),
+        process: ClientName::trusted("acme"),
         mark: mark(),
         state: DesiredState::Active,
         database: Wanted::Value(Some(database())),

@@ -8,4 +8,5 @@ mod doubt;
 mod lost_creates;
 mod provision;
 mod removal;
+mod take_over;
 mod update;

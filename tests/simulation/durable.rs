@@ -109,6 +109,10 @@ impl Store for Durable {
         self.write("save", self.disk.save(&record)).await
     }
 
+    async fn rename(&self, old: &ClientName, record: &ClientRecord) -> Stored<()> {
+        self.write("rename", self.disk.rename(old, record)).await
+    }
+
     async fn forget(&self, name: &ClientName) -> Stored<()> {
         self.write("forget", self.disk.forget(name)).await
     }

@@ -10,6 +10,7 @@ use sitewright::store::{Ask, Store, Stored};
 
 use crate::life::{quiet_world, spec};
 use crate::many::in_virtual_time;
+use crate::moved::moved;
 use crate::world::{RESYNC, Sim, ZONE};
 
 /// Clients and their ports, as a backup holds them; documents are younger than any backup.
@@ -202,6 +203,34 @@ fn a_lost_state_and_lost_marks_are_a_conflict_and_lock_nobody_out() {
         assert_eq!(stalled.reason, "Conflict", "{}", stalled.message);
         assert!(stalled.message.contains("sitewright/adopt"), "{}", stalled.message);
         assert_eq!(sim.databases.lock().password_of("client_shop_a"), password, "the site knows no other one");
+        sim.verdict().unwrap();
+    });
+}
+
+/// Its marks tell who it is, and its site's environment which database it has had since its first name.
+#[test]
+fn a_lost_state_finds_a_moved_client_with_the_database_and_the_process_of_its_first_name() {
+    in_virtual_time(async {
+        let mut sim = quiet_world(None).await;
+        sim.specs.write("shop.yaml", &spec("shop", "www", "one"));
+        sim.start();
+        sim.until_ready("shop", 0).await.unwrap();
+        sim.specs.remove("shop.yaml");
+        sim.specs.write("store.yaml", &moved());
+        sim.until_told("store", &moved()).await.unwrap();
+        sim.still().await.unwrap();
+        let before = sim.record("store").await.unwrap();
+        sim.stop();
+        sim.replace_disk(MemoryStore::default()).await;
+        sim.start();
+        sim.pass(RESYNC * 3).await;
+        approve(&sim, recovery(&sim).await.expect("the state is in doubt").hash());
+        sim.until_told("store", &moved()).await.unwrap();
+        let after = sim.record("store").await.unwrap();
+        assert_eq!(after.owned.mark, before.owned.mark);
+        assert_eq!(after.owned.allocation.database, before.owned.allocation.database);
+        assert_eq!(after.owned.allocation.process, before.owned.allocation.process);
+        sim.check_living("shop", "www", "one").unwrap();
         sim.verdict().unwrap();
     });
 }

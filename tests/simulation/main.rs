@@ -24,6 +24,7 @@ mod line;
 mod looks;
 mod lost_state;
 mod many;
+mod moved;
 mod panics;
 mod planted;
 mod rest;

@@ -8,6 +8,7 @@ mod features;
 mod fleet;
 mod good_files;
 mod hostile;
+mod imported;
 mod settings;
 mod wanted;
 

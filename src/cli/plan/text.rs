@@ -64,6 +64,15 @@ fn entries(client: &ClientPlan, out: &mut String) {
         let _ =
             writeln!(out, "  {} {}: {} {reason}", paint(RED, "!"), name(&refused.resource), one_line(&refused.message));
     }
+    for accepted in &client.accepted {
+        let _ = writeln!(
+            out,
+            "  {} {}: left as it was found: {}",
+            paint(DIM, "≈"),
+            accepted.kind,
+            one_line(&accepted.message)
+        );
+    }
 }
 
 fn sign(op: Op) -> (char, Style) {
@@ -119,7 +128,11 @@ pub fn markdown(document: &PlanDocument) -> String {
     let mut out = format!("### Sitewright plan `{}`\n\n{}\n", document.hash, summary(document.summary));
     for client in &document.clients {
         if client.is_converged() {
-            let _ = writeln!(out, "\n**{}**: nothing to do", client.name);
+            let left = match client.accepted.len() {
+                0 => String::new(),
+                n => format!("; {n} differences are left as they were found"),
+            };
+            let _ = writeln!(out, "\n**{}**: nothing to do{left}", client.name);
             continue;
         }
         let _ = writeln!(out, "\n**{}**\n\n| | resource | what | why |\n|---|---|---|---|", client.name);

@@ -42,8 +42,14 @@ impl Reconciler {
             return Ok(Some(record)); // another client's: the plan says whose, and touches nothing
         }
         let mut seen = record.clone();
+        let is_taken_over = life.is_taken_over();
         life.take_up(&mut record);
         self.records.save(&mut seen, &mut record).await?;
+        if is_taken_over {
+            let message = "its site was here before us: it is taken over as it stands, with its port and its secrets";
+            self.event(Some(&record.name), EventKind::Normal, "TakenOver", message).await?;
+            return Ok(Some(record));
+        }
         let _turn = self.records.turn().await;
         let recovery = Recovery::note(&*self.store, &record.name, self.clock.now()).await?;
         let message =

@@ -71,6 +71,15 @@ impl Reconciler {
         Ok(Next::Settled(until.unwrap_or_else(|| later(self.clock.now(), self.resync))))
     }
 
+    /// A client goes by another name from now on.
+    pub(in crate::controller) async fn moved(&self, old: &ClientName, new: &ClientName) -> Stored<()> {
+        self.wishes.forget(old);
+        let message = format!(
+            "it was called {old}: marks, port, secrets, login and database stay, and so does the name of its process; its environment tells the new name with the next deploy"
+        );
+        self.event(Some(new), EventKind::Normal, "Moved", &message).await
+    }
+
     /// The last good spec is not readable by this program (a newer one wrote it, or a rule became stricter).
     pub(super) async fn tell_unreadable(&self, record: ClientRecord) -> Stored<Next> {
         let finding = self.spec_finding(&record.name);

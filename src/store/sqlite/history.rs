@@ -1,7 +1,7 @@
 //! Deploys and writes as rows.
 
 use async_trait::async_trait;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{Inner, SqliteStore};
 use crate::resource::name::ClientName;
@@ -73,6 +73,17 @@ impl Inner {
         let connection = self.connection.lock();
         let sql = "SELECT log FROM deployment WHERE id = ?1";
         connection.query_row(sql, [id], |row| row.get(0)).optional().map_err(|e| self.engine(e))
+    }
+
+    /// The history of a client that is called otherwise from now on goes along.
+    pub(super) fn rename_history(&self, tx: &Transaction<'_>, former: &ClientName, name: &str) -> Stored<()> {
+        for sql in [
+            "UPDATE deployment SET client = ?2, deployment = json_set(deployment, '$.client', ?2) WHERE client = ?1",
+            "UPDATE write SET client = ?2, write = json_set(write, '$.client', ?2) WHERE client = ?1",
+        ] {
+            self.execute(tx, sql, params![former.as_str(), name])?;
+        }
+        Ok(())
     }
 
     fn append_write(&self, write: &Write) -> Stored<i64> {
