@@ -91,7 +91,7 @@ pub struct RefusedView {
 }
 
 /// A difference that stands as it was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[allow(missing_docs)] // as `plan::change::Settled`
 pub struct AcceptedView {
     pub kind: ResourceKind,

@@ -41,6 +41,7 @@ async fn no_page_keeps_anybody_out() {
     let draft =
         "/new?name=looks-new&domain=looks-new.agency.example&labels=tier%3Dgold&features=blog&repository=agency%2Fcms";
     let release = format!("/deployments/{deployment}");
+    let draft_plan = draft.replacen("/new", "/new/plan", 1);
     let pages = [
         ("fleet", "/"),
         ("filtered", "/?q=nobody&selector=gold"),
@@ -52,6 +53,7 @@ async fn no_page_keeps_anybody_out() {
         ("providers", "/providers"),
         ("empty", "/new"),
         ("new", draft),
+        ("draft-plan", &draft_plan),
         ("mistaken", "/new?name=Bad+Name&labels=gold&environment=PORT%3D1"),
     ];
     let browser = &desk.browser;

@@ -14,6 +14,7 @@ pub fn render(name: &str, plan: &PlanDocument, now: Timestamp) -> String {
     body.put(format_args!(
         "<p class=\"crumbs\"><a href=\"/\">Fleet</a> / <a href=\"/clients/{shown}\">{shown}</a></p>\n<div class=\"head\"><h1>Plan of {shown}</h1></div>\n"
     ));
+    body.put(format_args!("<h2 class=\"unseen\">What would be done now</h2>\n"));
     write(plan, now, &mut body);
     let title = format!("Plan of {name}");
     // A plan spends calls: it is never made again by itself.
@@ -61,6 +62,13 @@ fn write_client(client: &ClientPlan, now: Timestamp, out: &mut Html) {
                 text(&refused.message),
                 text(&refused.reason)
             ));
+        }
+        out.put(format_args!("</ul>\n"));
+    }
+    if !client.accepted.is_empty() {
+        out.put(format_args!("<h3>Left as it was found</h3><ul>\n"));
+        for accepted in &client.accepted {
+            out.put(format_args!("<li><strong>{:?}</strong>: {}</li>\n", accepted.kind, text(&accepted.message)));
         }
         out.put(format_args!("</ul>\n"));
     }
