@@ -171,14 +171,14 @@ fn look(app: &App) -> Look {
         let (controller, store, settings) = (controller.clone(), store.clone(), settings.clone());
         Box::pin(async move {
             let copy = app::scratch_copy(&*store, &settings).await?;
-            let name = match at {
-                LookAt::Client(name) => name,
+            let controller = controller.over(copy.clone());
+            let previews = match at {
+                LookAt::Client(name) => controller.preview(&[name]).await?,
                 LookAt::Draft { name, text } => {
                     app::draft::add(&*copy, &name, text).await?;
-                    name
+                    controller.preview_draft(&name).await?.map(|preview| (name, preview)).into_iter().collect()
                 }
             };
-            let previews = controller.over(copy).preview(&[name]).await?;
             Ok((!previews.is_empty()).then(|| PlanDocument::of(&previews, &settings)))
         })
     })

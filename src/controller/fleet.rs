@@ -160,6 +160,11 @@ impl Fleet {
         self.sight.read().present.contains(name)
     }
 
+    /// Takes a client's file as seen, for a look at what would be if it were there.
+    pub fn suppose_seen(&self, name: &ClientName) {
+        self.sight.write().present.insert(name.clone());
+    }
+
     /// Takes up the last good specs of the store, before the first scan.
     pub async fn restore(&self, store: &dyn Store) -> Stored<()> {
         for record in store.clients().await? {

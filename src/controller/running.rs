@@ -243,6 +243,15 @@ impl Controller {
         Ok(previews)
     }
 
+    /// The same for a client that this loop's state knows and the directory does not hold yet, as if its file were there.
+    pub async fn preview_draft(&self, name: &ClientName) -> Stored<Option<Preview>> {
+        self.accounts.restore().await?;
+        self.fleet.restore(&*self.store).await?;
+        self.scan().await?;
+        self.fleet.suppose_seen(name);
+        self.reconciler.preview(name).await
+    }
+
     /// The same rules and providers over another state: a look beside the loop, whose notes go to that state alone. The
     /// calls come out of the same budgets, which stay this loop's to keep. It tells nobody anything.
     pub fn over(&self, store: Arc<dyn Store>) -> Controller {

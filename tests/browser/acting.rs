@@ -52,7 +52,7 @@ async fn a_deploy_streams_its_log_and_an_earlier_release_is_gone_back_to() {
         .live
         .expect("a release");
     let commit = first.fingerprint.commit.as_ref().expect("a commit").to_string();
-    let offered = "document.querySelector('#rollback-to')?.selectedOptions[0].innerText";
+    let offered = "document.querySelector('#rollback-to')?.selectedOptions[0].textContent";
     browser.until("the earlier commit is offered", &format!("{offered}.includes('{}')", &commit[..12])).await;
 
     browser.click("#rollback summary").await;
