@@ -241,3 +241,22 @@ async fn the_newest_events_come_first_however_many_there_are() {
     assert!(place(39) < place(38) && place(39).is_some(), "newest first");
     assert!(place(10).is_some() && place(9).is_none(), "thirty of them");
 }
+
+#[tokio::test]
+async fn from_elsewhere_a_browser_gets_the_page_that_asks_for_the_token() {
+    let router = router_over(&[record("shop")], Some("right")).await;
+    for (accept, shows) in [("text/html,*/*", true), ("*/*", false)] {
+        let peer = ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 4711)));
+        let request = Request::builder().uri("/clients/shop").header(header::HOST, "ops.example");
+        let request = request.header(header::ACCEPT, accept).extension(peer).body(Body::empty()).expect("a request");
+        let response = router.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        let bytes = axum::body::to_bytes(response.into_body(), 64 * 1024).await.expect("a body");
+        let page = String::from_utf8_lossy(&bytes);
+        assert_eq!(page.contains("data-locked"), shows, "{accept}");
+        assert!(!page.contains("shop.example") && !page.contains("Deploying"), "it says nothing of anybody");
+        if shows {
+            assert_well_formed(&page, "locked");
+        }
+    }
+}
