@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use sitewright::api::plan::PlanDocument;
 use sitewright::app;
 use sitewright::app::demo::Demo;
-use sitewright::cli::plan::document::PlanDocument;
 use sitewright::config::{Settings, StateLocation};
 use sitewright::controller::clock::Clock;
 use sitewright::controller::known_secrets::KnownSecrets;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use sitewright::api::plan::PlanDocument;
 use sitewright::api::view::{Lens, overview};
 use sitewright::app;
-use sitewright::cli::plan::document::PlanDocument;
 use sitewright::cli::plan::text;
 use sitewright::config::{Settings, StateLocation};
 use sitewright::provider::ploi::sim::PloiDelays;

@@ -210,8 +210,10 @@ pub struct Settings {
     pub state_key: PathBuf,
     /// HTTP; `None`: off.
     pub listen: Option<SocketAddr>,
-    /// Lets the API write.
+    /// Lets the API write, and be read from elsewhere than loopback.
     pub api_token: Option<Secret>,
+    /// Names besides loopback's under which the API may be written to, each with its port where only that one counts.
+    pub api_hosts: Vec<String>,
     /// Installation id; `None`: made at first start.
     pub instance: Option<String>,
     /// Completes domains without a dot.
@@ -317,6 +319,7 @@ fn build(raw: &mut Raw) -> Settings {
         state_key: raw.required("stateKey", path),
         listen: raw.required("listen", listen),
         api_token: raw.secret("apiToken"),
+        api_hosts: raw.optional("api.hosts", value::hosts).unwrap_or_default(),
         instance: raw.optional("instance", instance),
         base_domain: base_domain.or(derived),
         resync: raw.required("resync", duration),

@@ -1,6 +1,7 @@
 //! What waits to be deleted, what is held, what is kept: the shape of `deletions -o json` (interface 4).
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::view::{Lens, is_gone};
@@ -12,7 +13,7 @@ use crate::status::Phase;
 use crate::store::{ClientRecord, Store, Stored};
 
 /// Everything about removals.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Deletions {
     /// Clients on their way out.
     pub scheduled: Vec<Scheduled>,
@@ -25,7 +26,7 @@ pub struct Deletions {
 }
 
 /// One client on its way out.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Scheduled {
     /// The client.
@@ -45,7 +46,7 @@ pub struct Scheduled {
 }
 
 /// A held set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HeldSet {
     /// What `approve` must name.
     pub hash: String,
@@ -58,7 +59,7 @@ pub struct HeldSet {
 }
 
 /// Something that stays of a client that went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Retained {
     /// The client.
     pub name: String,
@@ -73,7 +74,7 @@ pub struct Retained {
 }
 
 /// A client that was not seen, and is not on its way out yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Missing {
     /// The client.
     pub name: String,

@@ -1,11 +1,17 @@
 //! The HTTP face against a state built in code: shapes, refusals, caution.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::api::listener::listen;
 use crate::controller::absence::{Absences, Held};
 use crate::controller::fleet::{FILES, FileProblem, SpecProblem};
 use crate::resource::kind::ResourceKind;
@@ -17,7 +23,7 @@ use crate::spec::defaults::Defaults;
 use crate::spec::validate::Rules;
 use crate::status::{Condition, ConditionType, Phase, Status, Truth};
 use crate::store::memory::MemoryStore;
-use crate::store::{AcceptedSpec, ClientRecord};
+use crate::store::{AcceptedSpec, ClientRecord, Event, EventKind};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -80,7 +86,7 @@ fn leaving(name: &str, reclaim: ReclaimPolicy) -> ClientRecord {
     record
 }
 
-async fn store(records: &[ClientRecord]) -> Arc<MemoryStore> {
+pub(super) async fn store(records: &[ClientRecord]) -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::default());
     for record in records {
         store.save(record).await.expect("saved");
@@ -89,7 +95,18 @@ async fn store(records: &[ClientRecord]) -> Arc<MemoryStore> {
 }
 
 async fn ask(router: &Router, path: &str, host: &str, token: Option<&str>) -> (StatusCode, HeaderMap, String) {
-    let mut request = Request::builder().uri(path).header(header::HOST, host);
+    ask_from([127, 0, 0, 1], router, path, host, token).await
+}
+
+async fn ask_from(
+    address: [u8; 4],
+    router: &Router,
+    path: &str,
+    host: &str,
+    token: Option<&str>,
+) -> (StatusCode, HeaderMap, String) {
+    let peer = ConnectInfo(SocketAddr::from((address, 4711)));
+    let mut request = Request::builder().uri(path).header(header::HOST, host).extension(peer);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
@@ -100,8 +117,18 @@ async fn ask(router: &Router, path: &str, host: &str, token: Option<&str>) -> (S
     (parts.status, parts.headers, String::from_utf8_lossy(&bytes).into_owned())
 }
 
+fn parts(store: Arc<MemoryStore>, token: Option<&str>) -> Parts {
+    let beats = watch::Sender::new(Some(Instant::now())).subscribe();
+    let look: Look = Arc::new(|_| Box::pin(async { Ok(None) }));
+    Parts { store, lens: lens(), token: token.map(Secret::new), hosts: Vec::new(), beats, controller: None, look }
+}
+
+pub(super) fn face(store: Arc<MemoryStore>, token: Option<&str>) -> Api {
+    Api::new(parts(store, token))
+}
+
 async fn router_over(records: &[ClientRecord], token: Option<&str>) -> Router {
-    router(Api::new(store(records).await, lens(), token.map(Secret::new)))
+    router(face(store(records).await, token))
 }
 
 fn json(text: &str) -> serde_json::Value {
@@ -199,9 +226,6 @@ async fn errors_are_problem_documents() {
         assert_eq!(json(&body)["status"], status, "{path}");
         assert!(json(&body)["detail"].is_string(), "{path}");
     }
-    let request = Request::post("/api/v1/clients").header(header::HOST, "localhost").body(Body::empty());
-    let answer = router.oneshot(request.expect("a request")).await.expect("an answer");
-    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
 /// H9.
@@ -233,10 +257,76 @@ async fn elsewhere_the_token_opens() {
     assert_eq!(ask(&router, "/", "ops.example", Some("right")).await.0, StatusCode::OK);
 }
 
+/// Anybody can send a header: the name of loopback opens to loopback alone.
+#[tokio::test]
+async fn a_host_of_loopback_counts_only_from_loopback() {
+    let router = router_over(&[record("shop")], Some("right")).await;
+    for (from, status) in
+        [([127, 0, 0, 1], StatusCode::OK), ([127, 8, 8, 8], StatusCode::OK), ([192, 0, 2, 7], StatusCode::UNAUTHORIZED)]
+    {
+        assert_eq!(ask_from(from, &router, "/api/v1/clients", "localhost", None).await.0, status, "{from:?}");
+    }
+    assert_eq!(ask_from([192, 0, 2, 7], &router, "/", "localhost", Some("right")).await.0, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_does_not_turn_is_not_ready() {
+    let beats = watch::Sender::new(None);
+    let parts = Parts { beats: beats.subscribe(), ..parts(store(&[]).await, None) };
+    let router = router(Api::new(parts));
+    let ready = async || ask(&router, "/readyz", "lb.example", None).await.0;
+    assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE, "before the first scan");
+    beats.send_replace(Some(Instant::now()));
+    assert_eq!(ready().await, StatusCode::OK);
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE, "it does not turn any more");
+    assert_eq!(ask(&router, "/healthz", "lb.example", None).await.0, StatusCode::OK, "the process answers");
+    beats.send_replace(Some(Instant::now()));
+    assert_eq!(ready().await, StatusCode::OK);
+}
+
+/// Whoever waits for a quiet client does not ask for all that was between when it connects again.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_beats_with_the_number_it_has_seen() {
+    let store = store(&[record("shop")]).await;
+    let router = router(face(store.clone(), None));
+    let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4711)));
+    let request = Request::get("/api/v1/events?client=shop").header(header::HOST, "localhost").extension(peer);
+    let answer = router.oneshot(request.body(Body::empty()).expect("a request")).await.expect("an answer");
+    let mut body = answer.into_body().into_data_stream();
+    let mut next = async || String::from_utf8(body.next().await.expect("more").expect("whole").to_vec()).expect("text");
+    assert!(next().await.contains("retry: 2000"));
+    let begun = Instant::now();
+    assert_eq!(next().await, ": beat\nid: 0\n\n");
+    assert_eq!(begun.elapsed(), Duration::from_secs(15));
+    let event = |client: &str| Event {
+        id: 0,
+        at: Timestamp::UNIX_EPOCH,
+        client: Some(ClientName::trusted(client)),
+        kind: EventKind::Normal,
+        reason: "Told".into(),
+        message: "something".into(),
+        reconcile: None,
+    };
+    // What happens to others is silence, however much it is.
+    let begun = Instant::now();
+    let others = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            store.append_event(&event("other")).await.expect("told");
+        }
+    };
+    let beat = tokio::select! { beat = next() => beat, () = others => unreachable!("it goes on") };
+    assert!(beat.starts_with(": beat\nid: 1"), "{beat}");
+    assert_eq!(begun.elapsed(), Duration::from_secs(15));
+    let newest = store.append_event(&event("shop")).await.expect("told");
+    assert!(next().await.starts_with(&format!("id: {newest}\ndata: {{")));
+}
+
 #[tokio::test]
 async fn an_open_address_needs_a_token() {
     let address = SocketAddr::from(([0, 0, 0, 0], 0));
-    let without = Api::new(store(&[]).await, lens(), None);
+    let without = face(store(&[]).await, None);
     assert!(listen(address, &without).await.is_err_and(|error| error.to_string().contains("apiToken")));
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     assert!(listen(loopback, &without).await.is_ok());
@@ -252,7 +342,7 @@ async fn the_page_escapes_what_others_wrote_and_runs_nothing() {
         problem: SpecProblem { reason: "Invalid".into(), message: "</pre><script>alert(1)</script>".into() },
     };
     store.put_document(FILES, serde_json::to_value([problem]).ok().as_ref()).await.expect("noted");
-    let router = router(Api::new(store, lens(), None));
+    let router = router(face(store, None));
     let (status, headers, body) = ask(&router, "/", "localhost", None).await;
     assert_eq!(status, StatusCode::OK);
     let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().expect("text");

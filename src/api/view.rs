@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::controller::accounts::{self, ASKED, Asked, Standing};
@@ -62,7 +63,7 @@ impl Lens {
 }
 
 /// Everything `status` shows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Overview {
     /// Every client that is there or on its way out, by name.
     pub clients: Vec<ClientView>,
@@ -81,7 +82,7 @@ pub struct Overview {
 }
 
 /// One client.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientView {
     /// Its name.
@@ -121,7 +122,7 @@ pub struct ClientView {
 }
 
 /// How a site answered over time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthView {
     /// The newest look.
@@ -159,7 +160,7 @@ impl HealthView {
 }
 
 /// One resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ResourceView {
     /// Its kind.
     pub kind: ResourceKind,
@@ -172,7 +173,7 @@ pub struct ResourceView {
 }
 
 /// The newest deploy of a client.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentView {
     /// Number in the client's history.
@@ -196,7 +197,7 @@ pub struct DeploymentView {
 }
 
 /// How an account stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderView {
     /// `ploi`, `cloudflare`, …
@@ -229,7 +230,7 @@ impl ProviderView {
 }
 
 /// What a cycle asked of the providers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CallsView {
     /// When the cycle began.
     pub since: Timestamp,
@@ -239,7 +240,7 @@ pub struct CallsView {
 }
 
 /// A state that is not trusted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RecoveryView {
     /// Since when.
     pub since: Timestamp,
@@ -267,6 +268,11 @@ pub async fn overview(store: &dyn Store, lens: &Lens) -> Stored<Overview> {
     let lens = lens.as_the_daemon(store).await?;
     let records = store.clients().await?;
     let clients = records.iter().filter(|record| !is_gone(record)).map(|record| client(record, &lens)).collect();
+    around(store, clients).await
+}
+
+/// Some clients, and what concerns all.
+pub async fn around(store: &dyn Store, clients: Vec<ClientView>) -> Stored<Overview> {
     let asked: Option<Asked> = document(store, ASKED).await?;
     Ok(Overview {
         clients,

@@ -1,15 +1,14 @@
 //! `plan [CLIENT…]`: observe and print what would happen; writes nothing anywhere.
 
-pub mod document;
 pub mod text;
 
 use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::api::plan::PlanDocument;
 use crate::api::view;
 use crate::app::{self, Access};
-use crate::cli::plan::document::PlanDocument;
 use crate::cli::session::{self, Session};
 use crate::cli::{Exit, terminal};
 use crate::config::Settings;

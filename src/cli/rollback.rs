@@ -10,9 +10,8 @@ use crate::cli::request::{Fate, about, put, tell};
 use crate::cli::session::Session;
 use crate::cli::wait::{Goal, Waiter};
 use crate::cli::{Exit, when};
-use crate::resource::name::ClientName;
-use crate::store::history::{DEPLOYMENTS_MAX, DeploymentState};
-use crate::store::{Ask, ClientRecord, Store};
+use crate::controller::requests::served_before;
+use crate::store::Ask;
 
 /// Arguments of `rollback`.
 #[derive(Debug, clap::Args)]
@@ -45,7 +44,7 @@ pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
     let record = store.client(&client).await?.context("the client is gone")?;
     let to = match args.to {
         Some(number) => number,
-        None => served_before(&*store, &client, &record).await?,
+        None => served_before(&*store, &record).await?.map_err(anyhow::Error::msg)?,
     };
     let ask = Ask::Rollback { client: client.clone(), to, reason: args.reason.clone(), until: args.until };
     let fate = put(session, &*store, ask).await?;
@@ -54,22 +53,4 @@ pub async fn run(session: &Session, args: &Args) -> anyhow::Result<Exit> {
         return Ok(exit);
     }
     Waiter { store, name: client, timeout: args.timeout }.until(&Goal::RolledBack(to)).await
-}
-
-/// The newest release that served another commit than the one that serves.
-async fn served_before(store: &dyn Store, client: &ClientName, record: &ClientRecord) -> anyhow::Result<u64> {
-    let live =
-        record.owned.releases.live.as_ref().context("nothing serves yet, so there is nothing to go back from")?;
-    let serving = live.fingerprint.commit.as_ref().map(ToString::to_string);
-    let rows = store.deployments(Some(client), None, DEPLOYMENTS_MAX).await?;
-    let earlier = rows.into_iter().find(|row| {
-        row.uid == record.owned.mark.uid
-            && row.state == DeploymentState::Succeeded
-            && row.number < live.number
-            && row.commit.is_some()
-            && row.commit != serving
-    });
-    earlier.map(|row| row.number).with_context(|| {
-        format!("no earlier release of {client} with another commit is remembered; `sitewright deployments {client}` lists them")
-    })
 }

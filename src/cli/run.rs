@@ -1,13 +1,16 @@
 //! `run`: the daemon. `--once` ends when every client has settled.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::api;
+use crate::api::plan::PlanDocument;
+use crate::api::view::Lens;
+use crate::api::{Api, Look, Parts, listener};
 use crate::app::{self, Access, App};
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
@@ -109,11 +112,10 @@ pub async fn serve(session: &Session, app: &App, progress: &Progress) -> anyhow:
     let (stopper, stop) = watch::channel(false);
     let face = match app.settings.listen {
         Some(address) => {
-            let api = api::Api::new(app.store.clone(), session.lens()?, app.settings.api_token.clone())
-                .with_controller(app.controller.clone());
-            let listener = api::listen(address, &api).await?;
+            let api = face(app, session.lens()?);
+            let listener = listener::listen(address, &api).await?;
             progress.say(format!("status page: http://{}/", listener.local_addr()?));
-            Some(tokio::spawn(api::serve(listener, api, stop.clone())))
+            Some(tokio::spawn(listener::serve(listener, api, stop.clone())))
         }
         None => None,
     };
@@ -142,6 +144,32 @@ pub async fn serve(session: &Session, app: &App, progress: &Progress) -> anyhow:
         face.await.context("the HTTP face broke off")??;
     }
     Ok(Exit::Done)
+}
+
+/// The HTTP face of an installation.
+pub fn face(app: &App, lens: Lens) -> Api {
+    Api::new(Parts {
+        store: app.store.clone(),
+        lens,
+        token: app.settings.api_token.clone(),
+        hosts: app.settings.api_hosts.clone(),
+        beats: app.controller.beats(),
+        controller: Some(app.controller.clone()),
+        look: look(app),
+    })
+}
+
+/// A plan beside the loop: over a copy of the state, so that what it notes reaches no disk.
+fn look(app: &App) -> Look {
+    let (controller, store, settings) = (app.controller.clone(), app.store.clone(), Arc::new(app.settings.clone()));
+    Arc::new(move |name| {
+        let (controller, store, settings) = (controller.clone(), store.clone(), settings.clone());
+        Box::pin(async move {
+            let copy = app::scratch_copy(&*store, &settings).await?;
+            let previews = controller.over(copy).preview(&[name]).await?;
+            Ok((!previews.is_empty()).then(|| PlanDocument::of(&previews, &settings)))
+        })
+    })
 }
 
 /// Resolves at Ctrl-C or SIGTERM.

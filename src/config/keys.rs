@@ -41,6 +41,7 @@ pub const KEYS: &[Key] = &[
     plain("stateKey", ".sitewright/key"),
     plain("listen", "127.0.0.1:7117"),
     secret("apiToken"),
+    open("api.hosts"),
     open("instance"),
     open("baseDomain"),
     plain("resync", "60s"),

@@ -227,9 +227,9 @@ impl Raw {
         }
     }
 
-    /// A secret.
+    /// A secret; an empty one would let everybody in, so it is none.
     pub fn secret(&mut self, name: &str) -> Option<Secret> {
-        self.text(name).map(Secret::new)
+        set(self.text(name)).map(Secret::new)
     }
 
     /// A secret that is an http or https address.

@@ -1,6 +1,6 @@
 //! Readers of single values; an error is what was expected.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -106,6 +106,23 @@ pub fn repository(raw: &str) -> Read<String> {
 /// Entries with commas between them.
 pub fn list(raw: &str) -> Read<Vec<String>> {
     Ok(raw.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect())
+}
+
+/// Each `host` or `host:port`, with commas between them, in lower case; an IPv6 address in brackets.
+pub fn hosts(raw: &str) -> Read<Vec<String>> {
+    let entry = |entry: String| {
+        let (name, port) = match entry.rsplit_once(':') {
+            Some((name, port)) if !entry.ends_with(']') => (name, Some(port)),
+            _ => (entry.as_str(), None),
+        };
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        let is_host = bare.map_or(is_name, |address| address.parse::<Ipv6Addr>().is_ok());
+        let good = is_host && port.is_none_or(|port| port.parse::<u16>().is_ok());
+        good.then(|| entry.to_ascii_lowercase())
+    };
+    let all: Option<Vec<String>> = list(raw)?.into_iter().map(entry).collect();
+    all.ok_or_else(|| "names such as `ops.example` or `ops.example:8443` are expected".into())
 }
 
 /// Names of variables with commas between them, each with `!` where sites must have it.

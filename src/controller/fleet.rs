@@ -42,7 +42,7 @@ pub enum Mode {
 }
 
 /// Why a client's newest file is not in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SpecProblem {
     /// CamelCase.
     pub reason: String,
@@ -51,11 +51,12 @@ pub struct SpecProblem {
 }
 
 /// One file's problem, as commands show it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FileProblem {
     /// Path below the specs directory.
     pub file: String,
     /// The client it is about, as far as that can be told.
+    #[schemars(with = "Option<String>")]
     pub client: Option<ClientName>,
     /// What is wrong.
     pub problem: SpecProblem,

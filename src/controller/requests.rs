@@ -10,7 +10,7 @@ use crate::controller::recovery::Recovery;
 use crate::resource::name::{ClientName, Commit};
 use crate::resource::release::Pin;
 use crate::store::history::{DEPLOYMENTS_MAX, DeploymentState};
-use crate::store::{Ask, Pause, Request, Store, Stored};
+use crate::store::{Ask, ClientRecord, Pause, Request, Store, Stored};
 
 /// What a request leaves to the loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +133,26 @@ async fn forget(store: &dyn Store, name: &ClientName) -> Stored<(Effect, Result<
     Ok((Effect::Gone(name.clone()), Ok(format!("{name} is forgotten; what is left of it stands as it stood"))))
 }
 
+/// The newest release that served another commit than the one that serves, or why there is none.
+pub async fn served_before(store: &dyn Store, record: &ClientRecord) -> Stored<Result<u64, String>> {
+    let client = &record.name;
+    let Some(live) = record.owned.releases.live.as_ref() else {
+        return Ok(Err(format!("nothing of {client} serves yet, so there is nothing to go back from")));
+    };
+    let serving = live.fingerprint.commit.as_ref().map(ToString::to_string);
+    let rows = store.deployments(Some(client), None, DEPLOYMENTS_MAX).await?;
+    let earlier = rows.into_iter().find(|row| {
+        row.uid == record.owned.mark.uid
+            && row.state == DeploymentState::Succeeded
+            && row.number < live.number
+            && row.commit.is_some()
+            && row.commit != serving
+    });
+    Ok(earlier.map(|row| row.number).ok_or_else(|| {
+        format!("no earlier release of {client} with another commit is remembered; `sitewright deployments {client}` lists them")
+    }))
+}
+
 /// Branch and commit of a release that served once, or why it cannot serve again.
 async fn earlier_release(
     store: &dyn Store,
@@ -165,7 +185,7 @@ async fn earlier_release(
 async fn change(
     store: &dyn Store,
     name: &ClientName,
-    change: impl FnOnce(&mut crate::store::ClientRecord) -> String,
+    change: impl FnOnce(&mut ClientRecord) -> String,
 ) -> Stored<(Effect, Result<String, String>)> {
     let Some(mut record) = store.client(name).await? else {
         return Ok((Effect::Nothing, Err(format!("no client is called {name}; `sitewright status` lists them"))));

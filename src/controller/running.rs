@@ -2,7 +2,7 @@
 
 mod removals;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +85,7 @@ pub struct Controller {
     /// Whether a complete scan of this process was weighed: what earlier ones saw is never completed by the first.
     weighed: Mutex<bool>,
     files_rest_in: Mutex<Option<Duration>>,
-    beats: watch::Sender<u64>,
+    beats: watch::Sender<Option<Instant>>,
     meters: Arc<Meters>,
 }
 
@@ -155,7 +155,7 @@ impl Controller {
             scanned: Mutex::default(),
             weighed: Mutex::default(),
             files_rest_in: Mutex::default(),
-            beats: watch::Sender::new(0),
+            beats: watch::Sender::new(None),
             meters,
         }
     }
@@ -243,14 +243,22 @@ impl Controller {
         Ok(previews)
     }
 
+    /// The same rules and providers over another state: a look beside the loop, whose notes go to that state alone. The
+    /// calls come out of the same budgets, which stay this loop's to keep. It tells nobody anything.
+    pub fn over(&self, store: Arc<dyn Store>) -> Controller {
+        let providers =
+            Providers { budgets: BTreeMap::new(), mail: None, hook: None, ..self.reconciler.providers.clone() };
+        Controller::new(self.options.clone(), providers, store, self.reconciler.digests.clone(), self.clock)
+    }
+
     /// What this cycle has asked of the providers so far; all of a single run is one cycle.
     pub fn asked(&self) -> Asked {
         self.accounts.asked()
     }
 
-    /// Counts the loop's turns, each with a good answer from the state; the first follows the first scan. Who supervises
+    /// When the loop last turned, with a good answer from the state; the first time follows the first scan. Who supervises
     /// this process listens here.
-    pub fn beats(&self) -> watch::Receiver<u64> {
+    pub fn beats(&self) -> watch::Receiver<Option<Instant>> {
         self.beats.subscribe()
     }
 
@@ -370,7 +378,7 @@ impl Controller {
             match self.take_requests().await {
                 Ok(()) => {
                     self.meters.beat(self.clock.now());
-                    self.beats.send_modify(|beats| *beats += 1);
+                    self.beats.send_replace(Some(Instant::now()));
                 }
                 Err(error) => {
                     tracing::error!(%error, "requests cannot be read");

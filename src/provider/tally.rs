@@ -32,7 +32,7 @@ pub async fn counted_as<F: Future>(purpose: CallPurpose, future: F) -> F::Output
 }
 
 /// Calls by what they were for. A call that is repeated counts again; a page is a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)] // each is the number of the purpose of its name
 pub struct Calls {

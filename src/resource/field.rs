@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One member that changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FieldChange {
     /// `content`, `env.SMTP_HOST`, `branch`.
     pub path: String,

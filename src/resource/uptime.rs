@@ -45,7 +45,7 @@ pub struct Break {
 }
 
 /// A break of at least three failed looks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Incident {
     /// The first failed look.
     pub began: Timestamp,

@@ -19,7 +19,7 @@ pub const LOG_BYTES_MAX: usize = 256 * 1024;
 pub const WRITES_MAX: i64 = 100_000;
 
 /// What led to a deploy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum DeploymentKind {
     /// Nothing was released before.
     First,
@@ -32,7 +32,7 @@ pub enum DeploymentKind {
 }
 
 /// How far a deploy is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum DeploymentState {
     /// It was asked for and has not ended.
     Running,
@@ -45,14 +45,16 @@ pub enum DeploymentState {
 }
 
 /// One deploy. `uid` and `number` are its key: a client that came back under the same name has another uid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deployment {
     /// Number over all clients, growing; 0 before it is stored.
     pub id: i64,
     /// Whose.
+    #[schemars(with = "String")]
     pub client: ClientName,
     /// The client's incarnation.
+    #[schemars(with = "String")]
     pub uid: Uid,
     /// Number in the client's history.
     pub number: u64,

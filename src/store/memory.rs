@@ -192,6 +192,12 @@ impl Store for MemoryStore {
         Ok(state.events.values().filter(wanted).take(limit).cloned().collect())
     }
 
+    async fn kept_events(&self) -> Stored<Option<(i64, i64)>> {
+        let state = self.state.lock();
+        let (oldest, newest) = (state.events.first_key_value(), state.events.last_key_value());
+        Ok(oldest.zip(newest).map(|((oldest, _), (newest, _))| (*oldest, *newest)))
+    }
+
     async fn ask(&self, ask: &Ask, at: Timestamp) -> Stored<i64> {
         let mut state = self.state.lock();
         let id = next_id(&state.requests);

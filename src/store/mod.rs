@@ -62,7 +62,7 @@ pub struct AcceptedSpec {
 }
 
 /// A pause of one client (or, under the document `pause`, of all).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Pause {
     /// Why, by whom: a person's words.
     pub reason: String,
@@ -93,7 +93,7 @@ pub struct Event {
 }
 
 /// How an event is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[allow(missing_docs)]
 pub enum EventKind {
     Normal,
@@ -246,6 +246,8 @@ pub trait Store: History {
     async fn append_event(&self, event: &Event) -> Stored<i64>;
     /// Events after a number, oldest first, at most `limit`; of one client where given.
     async fn events(&self, client: Option<&ClientName>, after: i64, limit: usize) -> Stored<Vec<Event>>;
+    /// Numbers of the oldest and the newest event that are kept; `None` before the first.
+    async fn kept_events(&self) -> Stored<Option<(i64, i64)>>;
     /// Puts a request.
     async fn ask(&self, ask: &Ask, at: Timestamp) -> Stored<i64>;
     /// Requests nobody answered, oldest first.

@@ -398,6 +398,18 @@ impl Store for SqliteStore {
         self.run(move |inner| inner.events(client.as_ref(), after, limit)).await
     }
 
+    async fn kept_events(&self) -> Stored<Option<(i64, i64)>> {
+        self.run(|inner| {
+            // Two look-ups in the index; min and max in one query would read every row.
+            let sql = "SELECT (SELECT min(id) FROM event), (SELECT max(id) FROM event)";
+            let rows = inner.rows(&inner.connection.lock(), sql, [], |row| {
+                Ok(row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?))
+            })?;
+            Ok(rows.first().copied().flatten())
+        })
+        .await
+    }
+
     async fn ask(&self, ask: &Ask, at: Timestamp) -> Stored<i64> {
         let ask = ask.clone();
         self.run(move |inner| inner.ask(&ask, at)).await

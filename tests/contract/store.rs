@@ -202,11 +202,13 @@ async fn a_renamed_client_keeps_its_port_and_its_secrets() {
 async fn events_are_read_in_pages_and_by_client() {
     for (store, _dir) in engines() {
         let mut ids = Vec::new();
+        assert_eq!(store.kept_events().await.unwrap(), None);
         for n in 0..6 {
             let client = (n % 2 == 0).then_some("acme");
             ids.push(store.append_event(&event(client, &n.to_string())).await.unwrap());
         }
         assert!(ids.is_sorted() && ids[0] > 0);
+        assert_eq!(store.kept_events().await.unwrap(), Some((ids[0], ids[5])));
         let page = store.events(None, ids[1], 2).await.unwrap();
         assert_eq!(page.iter().map(|e| e.message.as_str()).collect::<Vec<_>>(), ["2", "3"]);
         assert_eq!(page.iter().map(|e| e.id).collect::<Vec<_>>(), ids[2..4]);

@@ -141,6 +141,11 @@ impl Store for Durable {
         self.disk.events(client, after, limit).await
     }
 
+    async fn kept_events(&self) -> Stored<Option<(i64, i64)>> {
+        self.gate.live().await;
+        self.disk.kept_events().await
+    }
+
     async fn ask(&self, ask: &Ask, at: Timestamp) -> Stored<i64> {
         self.write("ask", self.disk.ask(ask, at)).await
     }

@@ -113,6 +113,21 @@ fn variables_read_from_files_and_credentials_too() {
 }
 
 #[test]
+fn an_empty_token_is_none_and_names_of_hosts_are_checked() {
+    let file = |text: &str| Fixed::with(&[("SITEWRIGHT_CONFIG", "s.yaml")]).file("s.yaml", text);
+    let settings = loaded(&file("apiToken: \"\"\napi.hosts: [Ops.Example, \"ops.example:8443\"]\n")).settings;
+    assert_eq!(settings.api_token, None);
+    assert_eq!(settings.api_hosts, ["ops.example", "ops.example:8443"]);
+    for good in ["ops.example", "OPS.example:1", "[::1]", "[2001:db8::7]:8443", "192.0.2.7:80"] {
+        assert_eq!(loaded(&file(&format!("api.hosts: \"{good}\"\n"))).settings.api_hosts, [good.to_lowercase()]);
+    }
+    for bad in ["https://ops.example", "ops.example:", "ops.example:99999", "ops.example:x", "::1", ":80", "a b"] {
+        let errors = load(&[], &file(&format!("api.hosts: \"{bad}\"\n"))).unwrap_err();
+        assert!(errors[0].contains("api.hosts"), "{bad}: {errors:?}");
+    }
+}
+
+#[test]
 fn no_secret_is_shown() {
     let secret = "hunter2";
     let source = Fixed::with(&[

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::cli::plan::document::{ClientPlan, PlanDocument, ResourceView, Summary};
+use crate::api::plan::{ClientPlan, PlanDocument, PlannedResource, Summary};
 use crate::cli::terminal::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, one_line, paint};
 use crate::plan::change::{FieldChange, Op};
 
@@ -86,7 +86,7 @@ fn sign(op: Op) -> (char, Style) {
     }
 }
 
-fn name(resource: &ResourceView) -> String {
+fn name(resource: &PlannedResource) -> String {
     let id = resource.id.as_ref().map(|id| format!(" ({})", one_line(id))).unwrap_or_default();
     format!("{} {}/{}{id}", resource.kind, resource.provider, one_line(&resource.name))
 }
@@ -178,7 +178,7 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::plan::document::tests::sample;
+    use crate::api::plan::tests::sample;
 
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::Settings;
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 pub const FORMAT_VERSION: u32 = 1;
 
 /// A plan over clients.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanDocument {
     /// [`FORMAT_VERSION`].
@@ -32,7 +33,7 @@ pub struct PlanDocument {
 }
 
 /// One client's plan.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ClientPlan {
     /// The client.
     pub name: String,
@@ -47,12 +48,12 @@ pub struct ClientPlan {
 }
 
 /// One change.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ActionView {
     /// Its verb.
     pub op: Op,
     /// The resource.
-    pub resource: ResourceView,
+    pub resource: PlannedResource,
     /// What changes, secrets masked.
     pub changes: Vec<FieldChange>,
     /// Why.
@@ -60,9 +61,9 @@ pub struct ActionView {
 }
 
 /// A resource; `id` is there also when it has none yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[allow(missing_docs)] // as `ResourceRef`
-pub struct ResourceView {
+pub struct PlannedResource {
     pub kind: ResourceKind,
     pub provider: String,
     pub name: String,
@@ -70,10 +71,10 @@ pub struct ResourceView {
 }
 
 /// Something that waits.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[allow(missing_docs)] // as `plan::change::Waiting`
 pub struct WaitingView {
-    pub resource: ResourceView,
+    pub resource: PlannedResource,
     pub reason: String,
     pub message: String,
     pub until: Option<Timestamp>,
@@ -81,16 +82,16 @@ pub struct WaitingView {
 }
 
 /// Something that a rule forbids.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[allow(missing_docs)] // as `plan::change::Refused`
 pub struct RefusedView {
-    pub resource: ResourceView,
+    pub resource: PlannedResource,
     pub reason: String,
     pub message: String,
 }
 
 /// A difference that stands as it was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[allow(missing_docs)] // as `plan::change::Settled`
 pub struct AcceptedView {
     pub kind: ResourceKind,
@@ -98,7 +99,7 @@ pub struct AcceptedView {
 }
 
 /// Counts of actions by their verbs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Summary {
     pub create: usize,
@@ -110,7 +111,7 @@ pub struct Summary {
 }
 
 /// What a provider is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Cost {
     /// Calls.
     pub calls: u64,
@@ -192,8 +193,8 @@ fn action(action: &Action) -> ActionView {
     }
 }
 
-fn resource(resource: &ResourceRef) -> ResourceView {
-    ResourceView {
+fn resource(resource: &ResourceRef) -> PlannedResource {
+    PlannedResource {
         kind: resource.kind,
         provider: resource.provider.clone(),
         name: resource.name.clone(),
@@ -262,7 +263,7 @@ fn hash(clients: &[ClientPlan]) -> String {
 }
 
 #[cfg(test)]
-pub(in crate::cli::plan) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::plan::change::{Refused, Waiting};
 
