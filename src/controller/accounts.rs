@@ -111,7 +111,7 @@ impl Accounts {
     pub async fn kept_during<T>(&self, work: impl Future<Output = Stored<T>>) -> Stored<T> {
         self.restore().await?;
         self.budgets.values().for_each(|budget| budget.reserve(Some(0)));
-        self.tell_asked().await; // who looks right after the start sees the accounts
+        self.tell_accounts().await?;
         let (ended, end) = watch::channel(false);
         let work = async {
             let done = work.await;
@@ -167,6 +167,15 @@ impl Accounts {
             tracing::error!(account = name, %error, "what is used of a budget cannot be recorded; no call is sent until it can");
         }
         written.is_ok()
+    }
+
+    /// Who looks right after the first start sees the accounts. A later start finds them told: it costs no write.
+    async fn tell_accounts(&self) -> Stored<()> {
+        let known = self.store.document(ASKED).await?.and_then(|value| serde_json::from_value::<Asked>(value).ok());
+        if known.is_none_or(|known| known.accounts != self.asked().accounts) {
+            self.tell_asked().await;
+        }
+        Ok(())
     }
 
     /// Tells again and again.

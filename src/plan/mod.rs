@@ -21,6 +21,7 @@ pub mod release;
 pub mod removal;
 pub mod site;
 pub mod take_over;
+pub mod texts;
 pub mod virtual_host;
 
 use crate::plan::change::Plan;
