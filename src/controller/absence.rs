@@ -107,6 +107,10 @@ impl Absences {
             }
             evidence.scans += 1;
         }
+        // Whoever is there again is not held, whatever else this scan is good for; an approval goes with its set.
+        if self.held.as_ref().is_some_and(|held| held.names.iter().any(|name| !self.missing.contains_key(name))) {
+            (self.held, self.approved) = (None, None);
+        }
         if scan.first {
             return BTreeSet::new();
         }
@@ -255,6 +259,21 @@ mod tests {
         assert_ne!(directory.absences.held.clone().expect("held anew").hash, held.hash);
         for _ in 0..5 {
             assert!(directory.scan(&names(5)).is_empty(), "the old approval is not good for the old set either");
+        }
+    }
+
+    #[test]
+    fn an_approval_is_void_when_one_came_back_at_the_first_scan_of_a_start() {
+        let mut directory = Directory::of(25);
+        for _ in 0..5 {
+            directory.scan(&names(5));
+        }
+        let held = directory.absences.held.clone().expect("held");
+        directory.absences.approve(&held.hash).expect("the right hash");
+        directory.scans = 0; // the process is another one
+        assert!(directory.scan(&names(6)).is_empty());
+        for _ in 0..5 {
+            assert!(directory.scan(&names(5)).is_empty(), "the same set another day is another set");
         }
     }
 
