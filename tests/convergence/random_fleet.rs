@@ -15,8 +15,11 @@ use crate::strangers::{Neighbours, superuser};
 
 /// The server of every simulated account.
 const SERVER: u64 = 1;
-/// Clients of a fleet, the one that never moves left out.
+/// Clients at once, the one that never moves left out.
 const CLIENTS: usize = 4;
+/// A client that went this often never returns, another one comes in its place: each time may cost a certificate, and the
+/// authority issues five a week for the same names.
+const DEPARTURES_MAX: usize = 4;
 /// The longest that a listing or a read lags behind; the settle time is two seconds.
 const LAG_MAX_MS: u64 = 900;
 /// The simulated account's limit: starts are many here, and what they do to a minute's budget is another test's.
@@ -28,12 +31,24 @@ pub struct Client {
     /// Versions of the file so far; the last one is in its environment and in its text record.
     pub version: usize,
     pub has_file: bool,
+    departures: usize,
     suspended: bool,
     /// Whether its database stays when it goes.
     retained: bool,
 }
 
 impl Client {
+    fn new(prefix: &str, number: usize) -> Client {
+        Client {
+            name: format!("{prefix}c{number}"),
+            version: 0,
+            has_file: false,
+            departures: 0,
+            suspended: false,
+            retained: number % CLIENTS == CLIENTS - 1,
+        }
+    }
+
     fn file(&self) -> String {
         format!("{}.yaml", self.name)
     }
@@ -65,7 +80,11 @@ impl Client {
 /// One installation with its clients and a neighbour.
 pub struct Fleet {
     pub rig: Rig,
+    /// All that there ever were.
     pub clients: Vec<Client>,
+    prefix: String,
+    /// Those that still come and go.
+    places: [usize; CLIENTS],
     neighbours: Neighbours,
     /// The number of each database that was seen: another number is another database.
     seen: BTreeMap<String, u32>,
@@ -91,16 +110,10 @@ impl Fleet {
         rig.set("SITEWRIGHT_DELETION_MAX_PER_DAY", "1000");
         // The last client never goes without approval: this one stays, and nothing is done for it.
         rig.write("bystander.yaml", &crate::rig::spec("bystander", "  reconcile: { mode: paused }\n"));
-        let client = |at: usize| Client {
-            name: format!("{prefix}c{at}"),
-            version: 0,
-            has_file: false,
-            suspended: false,
-            retained: at + 1 == CLIENTS,
-        };
-        let clients: Vec<Client> = (0..CLIENTS).map(client).collect();
+        let clients: Vec<Client> = (0..CLIENTS).map(|number| Client::new(prefix, number)).collect();
         let neighbours = Neighbours::move_in(&rig, &clients[0].name).await;
-        let mut fleet = Fleet { rig, clients, neighbours, seen: BTreeMap::new() };
+        let places = std::array::from_fn(|place| place);
+        let mut fleet = Fleet { rig, clients, prefix: prefix.to_owned(), places, neighbours, seen: BTreeMap::new() };
         (0..CLIENTS / 2).for_each(|at| fleet.write(at, false));
         fleet
     }
@@ -113,21 +126,31 @@ impl Fleet {
 
     /// One client is made, edited, suspended, removed, or returns; gives what was done.
     pub fn act(&mut self, dice: &mut Rng) -> String {
-        let at = dice.usize(..CLIENTS);
+        let place = dice.usize(..CLIENTS);
+        let at = self.places[place];
         let client = &mut self.clients[at];
         if client.has_file && dice.u8(..10) < 4 {
-            client.has_file = false;
+            (client.has_file, client.departures) = (false, client.departures + 1);
             self.rig.remove(&client.file());
             return format!("{} removed", client.name);
         }
         let suspended = client.has_file && dice.u8(..10) < 3;
+        let at = if !client.has_file && client.departures == DEPARTURES_MAX { self.succeed(place) } else { at };
         self.write(at, suspended);
         format!("{} version {} suspended {suspended}", self.clients[at].name, self.clients[at].version)
     }
 
+    /// Another client in this place; gives its number.
+    fn succeed(&mut self, place: usize) -> usize {
+        let number = self.clients.len();
+        self.clients.push(Client::new(&self.prefix, number));
+        self.places[place] = number;
+        number
+    }
+
     /// Nobody is suspended any more.
     pub fn wake(&mut self) {
-        for at in 0..CLIENTS {
+        for at in 0..self.clients.len() {
             if self.clients[at].has_file && self.clients[at].suspended {
                 self.write(at, false);
             }
@@ -179,7 +202,7 @@ impl Fleet {
             records.iter().map(|r| ["type", "name", "content"].map(|member| text(r, member))).collect();
         flaws.expect("records under different keys", keys.len(), records.len());
         let sites = self.rig.simulators.ploi.sites_count();
-        flaws.expect("more sites than clients", sites > CLIENTS + Neighbours::SITES, false);
+        flaws.expect("more sites than clients", sites > self.clients.len() + Neighbours::SITES, false);
         flaws.end()
     }
 
