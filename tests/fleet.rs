@@ -179,3 +179,21 @@ async fn an_edit_that_hides_its_time_is_seen() {
         bench.before = Some(scan);
     }
 }
+
+/// C15. Names of files that are no text, that steer a terminal, or that read otherwise than they are written.
+#[tokio::test]
+async fn odd_names_of_files_stop_nobody() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut bench = Bench::new();
+    bench.write("good.yaml", "good", "good.example");
+    bench.write("a\u{202e}lmay.yaml", "aa", "a.example");
+    bench.write("b\n\u{1b}[31m.yaml", "bb", "b.example");
+    bench.write("c\u{202e}.yaml", "UPPER", "c.example");
+    let no_text = bench.directory.path().join(std::ffi::OsStr::from_bytes(b"d\xff.yaml"));
+    std::fs::copy(bench.directory.path().join("good.yaml"), no_text).unwrap();
+    let admission = bench.scan().await;
+    assert_eq!(names(&admission), ["aa", "bb", "good"]);
+    assert_eq!(bench.bad_files().await, ["c\u{202e}.yaml"]);
+    let told = &bench.before.as_ref().unwrap().passed_over;
+    assert!(told.len() == 1 && told[0].contains("not UTF-8"), "{told:?}");
+}

@@ -14,6 +14,7 @@ use crate::controller::watcher::Directory;
 use crate::plan::draft::Policy;
 use crate::resource::deploy_script::Commands;
 use crate::resource::name::{Instance, RepositorySlug, ServerId};
+use crate::resource::secret::Secret;
 use crate::spec::defaults::Defaults;
 use crate::spec::features::Catalogue;
 use crate::spec::validate::Rules;
@@ -28,7 +29,7 @@ pub fn options(settings: &Settings, instance: Instance, known_secrets: KnownSecr
         settings.rates.get("ploi").map_or(60.0, |rate| f64::from(rate.calls) / rate.per.as_secs_f64().max(1.0) * 60.0);
     let audits = ploi_rate / 60.0 * settings.resync.as_secs_f64() * AUDIT_SHARE;
     Ok(Options {
-        specs: Arc::new(Directory(settings.specs.clone())),
+        specs: Arc::new(Directory { path: settings.specs.clone(), instance: instance.clone() }),
         quiet: settings.debounce_quiet,
         debounce_max: settings.debounce_max,
         absence: AbsenceRules {
@@ -56,6 +57,7 @@ pub fn options(settings: &Settings, instance: Instance, known_secrets: KnownSecr
         digest_at: settings.notify.digest,
         instance,
         environment: Arc::new(|name| std::env::var(name).ok()),
+        credentials: credentials(settings),
         known_secrets,
     })
 }
@@ -126,4 +128,20 @@ fn read_catalogue(path: &PathBuf) -> anyhow::Result<Catalogue> {
         format!("the feature catalogue {} cannot be read; mend the setting `features`", path.display())
     })?;
     Ok(Catalogue::parse(&text)?)
+}
+
+/// What this program itself is let in with, but for the key to the mail provider: sites may well send by the same account.
+fn credentials(settings: &Settings) -> Vec<Secret> {
+    let of = &settings.providers;
+    let all = [
+        &of.ploi_api_token,
+        &of.cloudflare_api_token,
+        &of.platform_database_url,
+        &of.vercel_api_token,
+        &of.railway_api_key,
+        &of.github_token,
+        &settings.api_token,
+    ];
+    let set = all.into_iter().flatten().map(|secret| secret.expose().trim());
+    set.filter(|text| !text.is_empty()).map(Secret::new).collect()
 }

@@ -11,6 +11,7 @@ use crate::controller::watcher::SpecSource;
 use crate::plan::draft::Policy;
 use crate::resource::deploy_script::Commands;
 use crate::resource::name::Instance;
+use crate::resource::secret::Secret;
 use crate::spec::defaults::Defaults;
 use crate::spec::validate::Rules;
 
@@ -60,6 +61,8 @@ pub struct Options {
     pub instance: Instance,
     /// The daemon's environment, for secret references and shared variables.
     pub environment: Lookup,
+    /// The credentials of this program, which no site gets.
+    pub credentials: Vec<Secret>,
     /// Where the secrets of each site are noted, so that logs are masked.
     pub known_secrets: KnownSecrets,
     /// Who is told of everything, by mail.

@@ -1,18 +1,21 @@
-//! The specs directory: what a complete scan shows of it, and when the next scan is worth making.
+//! The specs directory: what a complete scan shows of it.
 //!
-//! A scan is the truth; events only say "look soon". The root is resolved anew each time (git-sync and ConfigMaps swap
-//! links), links are followed inside the resolved root only, and what cannot be read is a problem, never an absence.
+//! A scan is the truth; events (`file_events`) only say "look soon". The root is resolved anew each time (git-sync and
+//! ConfigMaps swap links), links are followed inside the resolved root only, and what cannot be read is a problem, never an
+//! absence.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs::Metadata;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
 
-use notify::Watcher as _;
+use crate::controller::file_events::Events;
+use crate::resource::name::Instance;
 
 /// Largest file that is read (interface 1).
 pub const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -20,6 +23,8 @@ pub const FILE_BYTES_MAX: u64 = 256 * 1024;
 pub const FILES_MAX: usize = 20_000;
 /// Deepest folder below the root.
 pub const DEPTH_MAX: usize = 16;
+/// A file of this name in the directory holds the name of the installation that it is for. It need not be there.
+pub const OWNER: &str = ".sitewright-root";
 
 /// What the directory held at one moment.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +35,8 @@ pub struct Scan {
     pub files: BTreeMap<String, FileReading>,
     /// Entries that were passed over, with why.
     pub passed_over: Vec<String>,
+    /// What [`OWNER`] holds, if it is there.
+    pub owner: Option<String>,
 }
 
 /// One file.
@@ -81,8 +88,22 @@ impl Scan {
             return Err(problem("is not a directory".into()));
         }
         let mut scan = Scan { root: (metadata.dev(), metadata.ino()), ..Scan::default() };
+        scan.owner = owner(&root).map_err(problem)?;
         scan.walk(&root, &root, 0, before).map_err(problem)?;
         Ok(scan)
+    }
+
+    /// The scan, unless the directory says that it is for another installation: it tells nothing about this one's clients.
+    pub fn of(self, path: &Path, instance: &Instance) -> Result<Scan, DirectoryProblem> {
+        match &self.owner {
+            Some(other) if other != instance.as_str() => Err(DirectoryProblem {
+                path: path.display().to_string(),
+                problem: format!(
+                    "is for the installation `{other}`, as its file {OWNER} says, and this one is `{instance}`: set `specs` to the directory of this one, or write its name there"
+                ),
+            }),
+            _ => Ok(self),
+        }
     }
 
     fn walk(&mut self, root: &Path, folder: &Path, depth: usize, before: Option<&Scan>) -> Result<(), String> {
@@ -116,10 +137,8 @@ impl Scan {
     ) -> Result<(), String> {
         let shown = path.strip_prefix(root).unwrap_or(path).display().to_string();
         let is_spec = name.ends_with(".yaml") || name.ends_with(".yml");
-        let metadata = match std::fs::symlink_metadata(path)
-            .and_then(|m| if m.is_symlink() { follow(root, path) } else { Ok(m) })
-        {
-            Ok(metadata) => metadata,
+        let (target, metadata) = match look(root, path) {
+            Ok(found) => found,
             // Gone between listing and looking: the next scan tells; meanwhile it is unreadable, not absent.
             Err(error) if is_spec => {
                 self.files.insert(shown, FileReading::Unreadable(error.to_string()));
@@ -136,15 +155,21 @@ impl Scan {
         if !is_spec {
             return Ok(());
         }
-        let kind = metadata.file_type();
-        if !kind.is_file() || kind.is_fifo() {
+        if !metadata.is_file() {
             self.passed_over.push(format!("{shown}: not a regular file"));
             return Ok(());
         }
         if self.files.len() >= FILES_MAX {
             return Err(format!("holds more than {FILES_MAX} spec files"));
         }
-        let reading = read_file(path, &metadata, before.and_then(|scan| scan.files.get(&shown)));
+        let known = before.and_then(|scan| scan.files.get(&shown));
+        let mut reading = read_file(&target, &metadata, known);
+        // Careful tools put a new file in the place of the old one: what stands there now is looked at like the first, once.
+        if matches!(reading, FileReading::Unreadable(_))
+            && let Ok((target, metadata)) = look(root, path)
+        {
+            reading = read_file(&target, &metadata, known);
+        }
         self.files.insert(shown, reading);
         Ok(())
     }
@@ -158,17 +183,40 @@ fn away(error: &std::io::Error) -> String {
     }
 }
 
-/// A link's target, when it lies inside the root.
-fn follow(root: &Path, path: &Path) -> std::io::Result<std::fs::Metadata> {
+/// Whom the directory is for, if it says so.
+fn owner(root: &Path) -> Result<Option<String>, String> {
+    let path = root.join(OWNER);
+    let reading = match std::fs::symlink_metadata(&path) {
+        Ok(metadata) => read_file(&path, &metadata, None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => FileReading::Unreadable(error.to_string()),
+    };
+    match reading {
+        FileReading::Read { bytes, .. } => Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned())),
+        FileReading::TooLarge(bytes) => {
+            Err(format!("holds a file {OWNER} of {bytes} bytes, where one name is expected"))
+        }
+        FileReading::Unreadable(why) => Err(format!("holds a file {OWNER} that cannot be read ({why})")),
+    }
+}
+
+/// What a name leads to: itself, or a link's target when that lies inside the root.
+fn look(root: &Path, path: &Path) -> std::io::Result<(PathBuf, Metadata)> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    if !metadata.is_symlink() {
+        return Ok((path.to_owned(), metadata));
+    }
     let target = std::fs::canonicalize(path)?;
     if !target.starts_with(root) {
         return Err(std::io::Error::other("a link out of the specs directory is not followed"));
     }
-    std::fs::metadata(target)
+    let metadata = std::fs::symlink_metadata(&target)?;
+    Ok((target, metadata))
 }
 
-fn read_file(path: &Path, metadata: &std::fs::Metadata, before: Option<&FileReading>) -> FileReading {
-    let stamp = stamp(metadata);
+/// Reads the very file that was looked at; what was put in its place since then is not read.
+fn read_file(path: &Path, seen: &Metadata, before: Option<&FileReading>) -> FileReading {
+    let stamp = stamp(seen);
     if let Some(FileReading::Read { stamp: old, .. }) = before
         && *old == stamp
         && let Some(same) = before
@@ -178,14 +226,25 @@ fn read_file(path: &Path, metadata: &std::fs::Metadata, before: Option<&FileRead
     if stamp.bytes > FILE_BYTES_MAX {
         return FileReading::TooLarge(stamp.bytes);
     }
-    match std::fs::read(path) {
-        Ok(bytes) if bytes.len() as u64 > FILE_BYTES_MAX => FileReading::TooLarge(bytes.len() as u64),
-        Ok(bytes) => FileReading::Read { bytes: bytes.into(), stamp },
+    let mut bytes = Vec::new();
+    match open(path, seen).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)) {
+        Ok(length) if length as u64 > FILE_BYTES_MAX => FileReading::TooLarge(length as u64),
+        Ok(_) => FileReading::Read { bytes: bytes.into(), stamp },
         Err(error) => FileReading::Unreadable(error.to_string()),
     }
 }
 
-fn stamp(metadata: &std::fs::Metadata) -> Stamp {
+/// Opens a file that was looked at. A link is not followed, a pipe not waited for, another file not read.
+fn open(path: &Path, seen: &Metadata) -> std::io::Result<std::fs::File> {
+    let file = std::fs::File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || (found.dev(), found.ino()) != (seen.dev(), seen.ino()) {
+        return Err(std::io::Error::other("something else was put in its place while it was read"));
+    }
+    Ok(file)
+}
+
+fn stamp(metadata: &Metadata) -> Stamp {
     let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
     Stamp {
         device: metadata.dev(),
@@ -222,80 +281,89 @@ pub trait SpecSource: Send + Sync {
 }
 
 /// A directory on the disk.
-pub struct Directory(pub PathBuf);
+pub struct Directory {
+    /// Where.
+    pub path: PathBuf,
+    /// The installation that looks at it.
+    pub instance: Instance,
+}
 
 #[async_trait]
 impl SpecSource for Directory {
     async fn scan(&self, before: Option<Scan>) -> Result<Scan, DirectoryProblem> {
-        let path = self.0.clone();
-        let broken = |problem| DirectoryProblem { path: self.0.display().to_string(), problem };
+        let path = self.path.clone();
+        let broken = |problem| DirectoryProblem { path: self.path.display().to_string(), problem };
         let taken = tokio::task::spawn_blocking(move || Scan::take(&path, before.as_ref())).await;
-        taken.unwrap_or_else(|error| Err(broken(format!("the scan broke off: {error}"))))
+        let scan = taken.unwrap_or_else(|error| Err(broken(format!("the scan broke off: {error}"))))?;
+        scan.of(&self.path, &self.instance)
     }
 
     fn events(&self) -> Events {
-        Events::watch(&self.0)
+        Events::watch(&self.path)
     }
 }
 
-/// File events of the directory, folded into one notice: "something may have changed".
-pub struct Events {
-    path: PathBuf,
-    changed: Arc<Notify>,
-    watcher: Option<notify::RecommendedWatcher>,
-    armed: Option<PathBuf>,
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-impl Events {
-    /// Begins to watch; without events (NFS, exhausted watches) the timer alone serves.
-    pub fn watch(path: &Path) -> Self {
-        let changed = Arc::new(Notify::new());
-        let notice = changed.clone();
-        let handler = move |event: notify::Result<notify::Event>| {
-            // Reads make events as well: reacting to our own scan would never end.
-            if !matches!(&event, Ok(event) if event.kind.is_access()) {
-                notice.notify_one();
-            }
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn directory() -> (tempfile::TempDir, PathBuf) {
+        let around = tempfile::tempdir().unwrap();
+        let specs = around.path().canonicalize().unwrap().join("specs");
+        std::fs::create_dir(&specs).unwrap();
+        (around, specs)
+    }
+
+    /// H12. Between the look at a file and its opening, something else is put in its place.
+    #[test]
+    fn what_takes_the_place_of_a_file_that_was_looked_at_is_not_read() {
+        let (around, specs) = directory();
+        let (path, secret, pipe) = (specs.join("a.yaml"), around.path().join("secret"), around.path().join("pipe"));
+        std::fs::write(&secret, "password: hidden").unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let place = |target: &Path| {
+            std::fs::remove_file(&path).unwrap();
+            symlink(target, &path).unwrap();
         };
-        let watcher = notify::recommended_watcher(handler)
-            .inspect_err(|error| tracing::warn!(%error, "file events are not available; the directory is read by the timer alone"))
-            .ok();
-        let mut events = Events { path: path.to_path_buf(), changed, watcher, armed: None };
-        events.arm();
-        events
+        let acts: [(&str, &dyn Fn()); 4] = [
+            ("a link to a file", &|| place(&secret)),
+            ("a link to a pipe", &|| place(&pipe)),
+            ("a pipe", &|| std::fs::rename(&pipe, &path).unwrap()),
+            ("another file", &|| std::fs::rename(&secret, &path).unwrap()),
+        ];
+        for (what, act) in acts {
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(&path, "kind: ClientSpec").unwrap();
+            let (target, seen) = look(&specs, &path).unwrap();
+            assert!(matches!(read_file(&target, &seen, None), FileReading::Read { .. }), "{what}");
+            act();
+            assert!(matches!(read_file(&target, &seen, None), FileReading::Unreadable(_)), "{what} was read");
+        }
+        let scan = Scan::take(&specs, None).unwrap();
+        assert!(matches!(scan.files["a.yaml"], FileReading::Read { .. }), "another file is looked at anew: {scan:?}");
     }
 
-    /// Notices that somebody else gives.
-    pub fn noticed(changed: Arc<Notify>) -> Self {
-        Events { path: PathBuf::new(), changed, watcher: None, armed: None }
-    }
-
-    /// Watches what the path leads to now, and the folder that holds it, where a link is swapped.
-    pub fn arm(&mut self) {
-        let Some(watcher) = self.watcher.as_mut() else { return };
-        let resolved = std::fs::canonicalize(&self.path).ok();
-        if resolved == self.armed && resolved.is_some() {
-            return;
+    /// C10.
+    #[test]
+    fn a_directory_of_another_installation_tells_nothing() {
+        let (_around, specs) = directory();
+        let ours = Instance::parse("agency").unwrap();
+        let take = || Scan::take(&specs, None).and_then(|scan| scan.of(&specs, &ours));
+        std::fs::write(specs.join("a.yaml"), "kind: ClientSpec").unwrap();
+        assert_eq!(take().unwrap().files.len(), 1, "it need not say whose it is");
+        std::fs::write(specs.join(OWNER), "agency\n").unwrap();
+        assert_eq!(take().unwrap().files.len(), 1);
+        for (owner, words) in [("staging\n", "for the installation `staging`"), ("", "for the installation ``")] {
+            std::fs::write(specs.join(OWNER), owner).unwrap();
+            let problem = take().unwrap_err().to_string();
+            assert!(problem.contains(words) && problem.contains("this one is `agency`"), "{problem}");
         }
-        if let Some(old) = self.armed.take() {
-            let _ = watcher.unwatch(&old); // it may be gone already
-        }
-        let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-        if let Some(parent) = absolute.parent() {
-            let _ = watcher.watch(parent, notify::RecursiveMode::NonRecursive); // a hint: the timer serves without it
-        }
-        if let Some(root) = resolved {
-            match watcher.watch(&root, notify::RecursiveMode::Recursive) {
-                Ok(()) => self.armed = Some(root),
-                Err(error) => {
-                    tracing::warn!(%error, "the specs directory gives no events; it is read by the timer alone")
-                }
-            }
-        }
-    }
-
-    /// Resolves when something may have changed.
-    pub fn changed(&self) -> Arc<Notify> {
-        self.changed.clone()
+        std::fs::remove_file(specs.join(OWNER)).unwrap();
+        symlink("a.yaml", specs.join(OWNER)).unwrap();
+        assert!(take().unwrap_err().to_string().contains("cannot be read"), "a link is not followed for it");
     }
 }

@@ -254,7 +254,7 @@ impl Wishes {
 
     /// The text behind a reference; the error is one clause without the value.
     fn resolve(&self, reference: &SecretRef) -> Result<Secret, String> {
-        match reference {
+        let secret = match reference {
             SecretRef::Env(name) => (self.options.environment)(name)
                 .map(Secret::new)
                 .ok_or_else(|| format!("the variable {name} is not set where the daemon runs")),
@@ -262,6 +262,13 @@ impl Wishes {
             SecretRef::Age(_) => {
                 Err("age values need a decryption key, which this build does not read yet; use `env` or `file`".into())
             }
+        }?;
+        // Whatever path leads there, a link or the files of this very process: a site's owner must not come by it.
+        match self.options.credentials.iter().any(|own| secret.expose().contains(own.expose())) {
+            true => Err(format!(
+                "{reference} holds a credential of Sitewright itself, which no site gets; put the site's secret into a place of its own"
+            )),
+            false => Ok(secret),
         }
     }
 

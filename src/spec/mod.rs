@@ -14,6 +14,7 @@ pub mod context;
 pub mod defaults;
 pub mod desired;
 pub mod environment;
+pub mod exposed;
 pub mod features;
 pub mod finding;
 pub mod fleet;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::resource::name::ClientName;
 use crate::spec::client_spec::ClientSpec;
+use crate::spec::exposed;
 use crate::spec::finding::{Finding, Position, UNKNOWN_KEY, nearest, show_lines};
 use crate::spec::quantity::{Size, Span};
 use crate::spec::shape::{CLIENT_SPEC, Field, Keys, Leaf, Need, SECRET_REF, Shape};
@@ -166,7 +167,7 @@ impl Walk<'_> {
             (Shape::Secret, _) => self.wrong(node, path, "`{ secretRef: … }`"),
             (Shape::Variable, Value::Map(entries)) => self.secret(entries, node, path),
             (Shape::Variable, Value::Text(text)) => {
-                self.verdict(node.at, path, validate::carried(text));
+                self.verdict(node.at, path, validate::carried(text).and_then(|()| exposed::check(text)));
             }
             (Shape::Variable, Value::Integer(_) | Value::Float(_) | Value::Bool(_)) => self.wrong(node, path, "a text"),
             (Shape::Variable, _) => self.wrong(node, path, "a text or `{ secretRef: … }`"),

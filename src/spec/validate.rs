@@ -68,7 +68,8 @@ impl Problem {
         Problem { message: message.into(), help: None }
     }
 
-    fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
+    /// A problem with its way out.
+    pub fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
         Problem { message: message.into(), help: Some(help.into()) }
     }
 }

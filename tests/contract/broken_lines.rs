@@ -182,3 +182,26 @@ async fn a_connection_that_is_never_answered_is_given_up_and_was_sent_nothing() 
     let write = write.expect_err("no answer");
     assert!(matches!(write.class, ErrorClass::Unavailable(_)), "nothing was sent: {write}");
 }
+
+/// H7. Small on the line, larger than any answer may be once it is unpacked.
+#[tokio::test]
+async fn a_packed_answer_counts_by_what_it_holds() {
+    let pack = "head -c 100000000 /dev/zero | gzip -9";
+    let packed = tokio::process::Command::new("sh").args(["-c", pack]).output().await.unwrap().stdout;
+    let limit = sitewright::provider::http::BODY_BYTES_MAX;
+    assert!(packed.len() < limit / 100 && limit < 100_000_000, "{} bytes", packed.len());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            if heard(&mut stream).await {
+                let length = packed.len();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {length}\r\n\r\n");
+                let _ = stream.write_all(head.as_bytes()).await;
+                let _ = stream.write_all(&packed).await;
+            }
+        }
+    });
+    let error = client(&base, FOR_EVER).get("things", &[]).await.expect_err("too much");
+    assert!(error.to_string().contains(&format!("more than {limit} bytes")), "{error}");
+}

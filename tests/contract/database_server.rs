@@ -167,3 +167,63 @@ async fn a_cluster_leaves_nothing_behind() {
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+/// What a server says at once, each message with its type byte and without its length.
+type Turn = Vec<Vec<u8>>;
+
+/// Takes its turns, one for each time that it hears something, and says nothing more after the last.
+async fn hostile_server(turns: Vec<Turn>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let turns = turns.clone();
+            tokio::spawn(async move {
+                let mut heard = vec![0; 8192];
+                for turn in turns {
+                    let Ok(length @ 1..) = client.read(&mut heard).await else { return };
+                    for message in turn {
+                        let _ = client.write_all(&framed(&message, &heard[..length])).await;
+                    }
+                }
+                let _ = client.read(&mut heard).await;
+            });
+        }
+    });
+    port
+}
+
+/// A message with its length; `NONCE` stands for the one of what was heard.
+fn framed(message: &[u8], heard: &[u8]) -> Vec<u8> {
+    let heard = String::from_utf8_lossy(heard);
+    let body = match String::from_utf8(message[1..].to_vec()) {
+        Ok(text) => text.replace("NONCE", heard.rsplit("r=").next().unwrap_or_default()).into_bytes(),
+        Err(_) => message[1..].to_vec(),
+    };
+    let length = u32::try_from(body.len() + 4).unwrap();
+    [&message[..1], &length.to_be_bytes(), &body].concat()
+}
+
+/// H8. A server that wants to keep us busy for hours, or that lies about what it sends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hostile_server_costs_an_error_and_no_more() {
+    let sasl = vec![b"R\0\0\0\x0aSCRAM-SHA-256\0\0".to_vec()];
+    let endless = vec![b"R\0\0\0\x0br=NONCEmore,s=c2FsdHNhbHRzYWx0c2FsdA==,i=2147483647".to_vec()];
+    let ready = vec![b"R\0\0\0\0".to_vec(), b"ZI".to_vec()];
+    let column = [b"T\0\x01a\0".as_slice(), &[0; 18]].concat();
+    let row = |row: &[u8]| vec![column.clone(), row.to_vec(), b"CSELECT 1\0".to_vec(), b"ZI".to_vec()];
+    for (what, turns) in [
+        ("a key that takes hours", vec![sasl, endless]),
+        ("a value of two gigabytes", vec![ready.clone(), row(b"D\0\x01\x7f\xff\xff\xffx")]),
+        ("values that are not there", vec![ready.clone(), row(b"D\x7f\xff")]),
+        ("a message of no known kind", vec![ready, vec![b"?\xff\xff".to_vec()]]),
+    ] {
+        let port = hostile_server(turns).await;
+        let url = format!("postgres://adm:canary@127.0.0.1:{port}/postgres?sslmode=disable");
+        let hostile = server(Secret::new(url));
+        let asked = tokio::time::timeout(std::time::Duration::from_secs(60), hostile.catalog()).await;
+        let error = asked.unwrap_or_else(|_| panic!("{what} has no end")).expect_err(what);
+        assert!(!error.to_string().contains("canary"), "{error}");
+        println!("{what}: {error}");
+    }
+}

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::rig::{Rig, ZONE, spec};
 use sitewright::status::{ConditionType, Truth};
+use sitewright::store::ClientRecord;
 
 /// A spec of `badone` with one line of its own.
 fn with(line: &str) -> Vec<u8> {
@@ -144,4 +145,39 @@ async fn a_file_that_is_written_slowly_is_never_taken_half() {
     // A whole file without its last newline is taken once it stood still.
     std::fs::write(&path, old.replace("one", "two").trim_end()).expect("without a newline");
     rig.until("badslow", 30, |record| record.generation == 2 && record.status.is_ready()).await;
+}
+
+/// H4. Whatever path leads to what this program itself is let in with: no site gets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_of_our_own_is_no_secret_of_a_site() {
+    let mut rig = Rig::roomy().await;
+    let token = rig.environment["PLOI_API_TOKEN"].clone();
+    std::fs::write(rig.path("ploi-token"), format!("{token}\n")).expect("a file");
+    symlink(rig.path("ploi-token"), rig.path("harmless")).expect("a link");
+    std::fs::write(rig.path("own"), "their-own\n").expect("a file");
+    rig.set("BADREF_TOKEN", &token);
+    let file = |name: &str| format!("file: {}", rig.path(name).display());
+    let references =
+        [file("ploi-token"), file("harmless"), "file: /proc/self/environ".into(), "env: BADREF_TOKEN".into()];
+    for (number, reference) in references.iter().enumerate() {
+        let name = format!("badref{number}");
+        let text = spec(&name, &format!("  environment: {{ A: {{ secretRef: {{ {reference} }} }} }}\n"));
+        rig.write(&format!("{name}.yaml"), &text);
+    }
+    let good = spec("badrefown", &format!("  environment: {{ A: {{ secretRef: {{ {} }} }} }}\n", file("own")));
+    rig.write("badrefown.yaml", &good);
+    let _daemon = rig.daemon();
+    for number in 0..references.len() {
+        let is_refused = |record: &ClientRecord| {
+            let told = record.status.condition(ConditionType::EnvironmentReady);
+            told.is_some_and(|told| told.status == Truth::False && told.message.contains("credential of Sitewright"))
+        };
+        let refused = rig.until(&format!("badref{number}"), 60, is_refused).await;
+        assert!(!serde_json::to_string(&refused.status).expect("JSON").contains(&token));
+    }
+    rig.ready("badrefown").await;
+    let ploi = &rig.simulators.ploi;
+    let environment = |name: &str| ploi.env_of(1, &format!("{name}.{ZONE}")).unwrap_or_default();
+    assert!(environment("badrefown").contains("their-own"));
+    assert!((0..references.len()).all(|number| !environment(&format!("badref{number}")).contains(&token)));
 }

@@ -222,3 +222,51 @@ async fn a_broken_directory_is_a_condition_of_its_own_and_moves_change_nothing()
     assert_eq!(offline.count(), 0);
     assert!(rig.records().iter().any(|record| record["name"] == format!("diron.{ZONE}")));
 }
+
+/// C10.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_directory_of_another_installation_makes_and_removes_nobody() {
+    let mut rig = Rig::roomy().await;
+    rig.set("SITEWRIGHT_RESYNC", "500ms");
+    rig.write(".sitewright-root", "rig\n");
+    rig.write("dirown.yaml", &spec("dirown", ""));
+    rig.write("dirstay.yaml", &observed("dirstay"));
+    let _daemon = rig.daemon();
+    rig.ready("dirown").await;
+    rig.eventually("both are accepted", async || rig.known().await == 2).await;
+    rig.clear_calls();
+    // The mount of another environment comes to stand there: other clients, other name.
+    let (specs, away, other) = (rig.path("specs"), rig.path("specs.away"), rig.path("specs.other"));
+    std::fs::create_dir(&other).expect("a directory");
+    std::fs::write(other.join(".sitewright-root"), "staging\n").expect("a name");
+    std::fs::write(other.join("dirstaged.yaml"), spec("dirstaged", "")).expect("a spec");
+    std::fs::write(other.join("dirstay.yaml"), observed("dirstay")).expect("a spec");
+    std::fs::rename(&specs, &away).expect("moved away");
+    std::fs::rename(&other, &specs).expect("moved there");
+    let directory = async || rig.status().await["directory"].as_str().map(str::to_owned);
+    rig.eventually("it says whose it is", async || directory().await.is_some_and(|text| text.contains("`staging`")))
+        .await;
+    tokio::time::sleep(Duration::from_millis(2500)).await; // longer than the window of absences
+    rig.assert_quiet().await;
+    assert_eq!(rig.known().await, 2, "nobody of theirs was taken up");
+    std::fs::remove_dir_all(&specs).expect("removed");
+    std::fs::rename(&away, &specs).expect("moved back");
+    rig.eventually("it comes back by itself", async || directory().await.is_none()).await;
+    rig.assert_quiet().await;
+}
+
+/// C23. What is written by another name of the file makes no event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_without_an_event_is_seen_by_the_timer() {
+    let mut rig = Rig::roomy().await;
+    rig.set("SITEWRIGHT_RESYNC", "500ms");
+    std::fs::create_dir(rig.path("elsewhere")).expect("a directory");
+    let elsewhere = rig.path("elsewhere/dirsilent.yaml");
+    std::fs::write(&elsewhere, observed("dirsilent")).expect("a spec");
+    std::fs::hard_link(&elsewhere, rig.path("specs").join("dirsilent.yaml")).expect("another name");
+    let _daemon = rig.daemon();
+    rig.until("dirsilent", 60, |record| record.generation == 1).await;
+    std::fs::write(&elsewhere, spec("dirsilent", "  reconcile: { mode: observe }\n  plan: enterprise\n"))
+        .expect("a spec");
+    rig.until("dirsilent", 60, |record| record.generation == 2).await;
+}

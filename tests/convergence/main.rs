@@ -20,6 +20,8 @@ mod notices;
 mod one_client;
 mod one_of_everything;
 mod orphans;
+mod random_fleet;
+mod random_kills;
 mod reference;
 mod restarts;
 mod rig;

@@ -30,28 +30,29 @@ pub struct Wanted<'a> {
 
 /// Collects what is not as it should be.
 #[derive(Default)]
-struct Flaws(Vec<String>);
+pub struct Flaws(Vec<String>);
 
 impl Flaws {
-    fn expect<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: T, wanted: T) {
+    pub fn expect<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: T, wanted: T) {
         if found != wanted {
             self.0.push(format!("{what}: {found:?} instead of {wanted:?}"));
         }
     }
 
-    fn end(self) -> Result<(), String> {
+    pub fn end(self) -> Result<(), String> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0.join("\n  ")) }
     }
 }
 
 /// Databases and roles of a client, as the server's superuser sees them.
-struct Stand {
-    databases: Vec<Option<String>>,
+pub struct Stand {
+    /// Comments.
+    pub databases: Vec<Option<String>>,
     /// Name, whether it may log in, comment.
-    roles: Vec<(String, bool, Option<String>)>,
+    pub roles: Vec<(String, bool, Option<String>)>,
 }
 
-async fn stand(database: &str, neighbours: &Neighbours) -> Stand {
+pub async fn stand(database: &str, neighbours: &Neighbours) -> Stand {
     let client = superuser("postgres").await;
     let pattern = format!("{}\\_%", database.replace('_', "\\_"));
     let databases =
@@ -66,19 +67,19 @@ async fn stand(database: &str, neighbours: &Neighbours) -> Stand {
 }
 
 /// The client's records.
-fn records(rig: &Rig, neighbours: &Neighbours) -> Vec<Value> {
+pub fn records(rig: &Rig, neighbours: &Neighbours) -> Vec<Value> {
     let theirs = |record: &Value| neighbours.has_record(&text(record, "id"));
     rig.records().into_iter().filter(|record| !theirs(record)).collect()
 }
 
 /// The client's processes, and whether they run.
-fn processes(rig: &Rig, neighbours: &Neighbours) -> Vec<(String, bool)> {
+pub fn processes(rig: &Rig, neighbours: &Neighbours) -> Vec<(String, bool)> {
     let state = rig.simulators.world.state();
     let ours = state.processes.all(SERVER).iter().filter(|p| !neighbours.has_process(&p.name));
     ours.map(|p| (p.name.clone(), p.running)).collect()
 }
 
-fn text(record: &Value, member: &str) -> String {
+pub fn text(record: &Value, member: &str) -> String {
     record[member].as_str().unwrap_or_default().to_owned()
 }
 
@@ -140,7 +141,7 @@ fn check_records(flaws: &mut Flaws, records: &[Value], record: &ClientRecord, wa
     flaws.expect("records that are remembered", known, ids);
 }
 
-fn check_memory(flaws: &mut Flaws, record: &ClientRecord) {
+pub fn check_memory(flaws: &mut Flaws, record: &ClientRecord) {
     flaws.expect("open intents", &record.owned.intents, &Vec::new());
     flaws.expect("open runs", record.owned.runs.len(), 0);
     flaws.expect("open orders", record.owned.order.is_some(), false);

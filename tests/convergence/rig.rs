@@ -52,10 +52,15 @@ impl Daemon {
         let _ = self.child.wait();
     }
 
-    /// SIGTERM, as a service manager asks for an end; gives how it ended.
-    pub fn terminate(&mut self) -> std::process::ExitStatus {
-        let asked = std::process::Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+    /// SIGTERM, as a service manager asks for an end.
+    pub fn ask_to_end(&self) {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(asked.expect("kill").success());
+    }
+
+    /// Asks for an end and waits for it; gives how it ended.
+    pub fn terminate(&mut self) -> std::process::ExitStatus {
+        self.ask_to_end();
         self.child.wait().expect("an end")
     }
 

@@ -12,12 +12,13 @@ use parking_lot::Mutex;
 use sitewright::app::options::options;
 use sitewright::config::Settings;
 use sitewright::controller::clock::Clock;
+use sitewright::controller::file_events::Events;
 use sitewright::controller::known_secrets::KnownSecrets;
 use sitewright::controller::lifetime;
 use sitewright::controller::options::Options;
 use sitewright::controller::providers::Providers;
 use sitewright::controller::running::Controller;
-use sitewright::controller::watcher::{DirectoryProblem, Events, FileReading, Scan, SpecSource, Stamp};
+use sitewright::controller::watcher::{DirectoryProblem, FileReading, Scan, SpecSource, Stamp};
 use sitewright::provider::cloudflare::Cloudflare;
 use sitewright::provider::cloudflare::sim::{CloudflareSim, Plan};
 use sitewright::provider::github::GitHub;
@@ -95,7 +96,7 @@ impl SpecSource for Specs {
             |(bytes, version): &Version| FileReading::Read { bytes: bytes.clone(), stamp: Stamp::of_version(*version) };
         self.gone.lock().retain(|file, _| !self.files.lock().contains_key(file));
         let files = self.files.lock().iter().map(|(file, text)| (file.clone(), read(text))).collect();
-        Ok(Scan { root: (1, 1), files, passed_over: Vec::new() })
+        Ok(Scan { root: (1, 1), files, ..Scan::default() })
     }
 
     fn events(&self) -> Events {

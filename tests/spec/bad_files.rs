@@ -1,6 +1,6 @@
 //! Everything that can be wrong with one file, with the place and the words a person gets.
 
-use crate::{HEAD, bad, shown};
+use crate::{HEAD, bad, good, shown};
 
 /// Members of `spec` that are wrong: the text, then line:column (line 7 is the first appended), path, a part of the message.
 const WRONG_MEMBERS: &[(&str, &str, &str, &str)] = &[
@@ -93,6 +93,22 @@ const WRONG_MEMBERS: &[(&str, &str, &str, &str)] = &[
         "spec.environment.A.secretRef",
         "exactly one of",
     ),
+    (
+        "environment: { A: { secretRef: { file: ../key } } }",
+        "7:42",
+        "spec.environment.A.secretRef.file",
+        "without `..`",
+    ),
+    (
+        "environment: { A: { secretRef: { file: /run/secrets/../../etc/shadow } } }",
+        "7:42",
+        "spec.environment.A.secretRef.file",
+        "without `..`",
+    ),
+    ("database: { name: ../../etc/cron }", "7:21", "spec.database.name", "a database name is"),
+    ("hosting: { systemUser: ../root }", "7:26", "spec.hosting.systemUser", ""),
+    ("source: { repository: ../../etc }", "7:25", "spec.source.repository", "`owner/name`"),
+    ("health: { path: //other.example }", "7:19", "spec.health.path", "begins with one `/`"),
     ("environment: { A: { secretRef: { vault: x } } }", "7:36", "spec.environment.A.secretRef.vault", "unknown key"),
     ("deploy: { timeout: 30 }", "7:22", "spec.deploy.timeout", "a duration such as"),
     ("deploy: { timeout: soon }", "7:22", "spec.deploy.timeout", "a duration is"),
@@ -109,7 +125,7 @@ const WRONG_MEMBERS: &[(&str, &str, &str, &str)] = &[
     ("settings: { ? [a] : b }", "7:17", "", "a key is a text"),
 ];
 
-/// H1, H3, H11.
+/// H1, H3, H4, H11.
 #[test]
 fn every_wrong_member_is_found_at_its_place() {
     for (member, place, path, words) in WRONG_MEMBERS {
@@ -119,6 +135,28 @@ fn every_wrong_member_is_found_at_its_place() {
             .any(|f| format!("{}:{}", f.line, f.column) == *place && f.path == *path && f.message.contains(words));
         assert!(found, "{member}\nexpected {place} {path}: …{words}…, got\n{}", shown(&findings));
         assert_eq!(findings.len(), 1, "{member}\n{}", shown(&findings));
+    }
+}
+
+/// H10. Told with its place and its kind, and never repeated; what only begins alike is a value like any other.
+#[test]
+fn a_secret_that_is_written_down_is_refused_and_not_repeated() {
+    let token = "A1".repeat(20);
+    let beginnings =
+        ["sk_live_", "rk_live_", "whsec_", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "npm_", "AKIA"];
+    let key = "-----BEGIN RSA PRIVATE KEY-----\\nMIIE\\n-----END RSA PRIVATE KEY-----".to_owned();
+    for secret in beginnings.map(|beginning| format!("{beginning}{token}")).into_iter().chain([key]) {
+        let findings = bad(&format!("{HEAD}  environment: {{ A: \"{secret}\" }}\n"));
+        assert_eq!(findings.len(), 1, "{}", shown(&findings));
+        let told = shown(&findings);
+        assert!(
+            told.contains("7:21") && told.contains("no place for a secret") && told.contains("secretRef"),
+            "{told}"
+        );
+        assert!(!told.contains("A1A1") && !told.contains("MIIE"), "{told}");
+    }
+    for harmless in ["sk_live_", "npm_config_cache", "AKIA", "ghp_ is how they begin", "sk_test_A1A1A1A1A1A1A1A1A1"] {
+        good(&format!("{HEAD}  environment: {{ A: \"{harmless}\" }}\n"));
     }
 }
 

@@ -15,7 +15,16 @@ impl Controller {
         let mut events = self.options.specs.events();
         let changed = events.changed();
         loop {
-            tokio::select! { biased; () = changed.notified() => {}, () = self.scan_now.notified() => {} }
+            tokio::select! {
+                biased;
+                () = changed.notified() => {}
+                () = self.scan_now.notified() => {}
+                // What is watched may have been replaced without an event.
+                () = sleep(self.options.resync) => {
+                    events.arm();
+                    continue;
+                }
+            }
             let longest = Instant::now() + self.options.debounce_max;
             let mut quiet = Instant::now() + self.options.quiet;
             while quiet < longest {
