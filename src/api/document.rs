@@ -1,14 +1,11 @@
 //! The OpenAPI 3.1 document, made of the table of operations and the types that are served.
 
-use std::sync::LazyLock;
-
-use axum::Json;
 use axum::http::StatusCode;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::api::clients::EventView;
-use crate::api::operations::{Access, Answer, Operation, operations};
+use crate::api::operation::{Access, Answer, Operation};
 use crate::api::problem::{MEDIA_TYPE, ProblemDocument};
 use crate::api::provisioning::SECRET_HEADER;
 use crate::api::stream::StreamNotice;
@@ -16,14 +13,8 @@ use crate::api::stream::StreamNotice;
 /// Where component schemas stand.
 const COMPONENTS: &str = "/components/schemas";
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| build(&operations()));
-
-/// Serves the document.
-pub async fn serve() -> Json<&'static Value> {
-    Json(&DOCUMENT)
-}
-
-fn build(operations: &[Operation]) -> Value {
+/// Makes it.
+pub fn build(operations: &[Operation]) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = COMPONENTS.into());
     // What is served always has its members; what is taken may leave the optional ones out.
     let mut given = settings.clone().for_serialize().into_generator();

@@ -20,6 +20,7 @@ pub mod input;
 pub mod listener;
 pub mod metrics;
 pub mod moment;
+pub mod operation;
 pub mod operations;
 pub mod plan;
 pub mod problem;

@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::controller::accounts::{self, ASKED, Asked, Standing};
-use crate::controller::fleet::{FILES, FileProblem, PAUSE_ALL};
+use crate::controller::fleet::{DIRECTORY, FILES, FileProblem, PAUSE_ALL};
 use crate::controller::recovery::Recovery;
-use crate::controller::running::{DIRECTORY, LIMITS, Limits};
+use crate::controller::running::{LIMITS, Limits};
 use crate::plan::draft::later;
 use crate::provider::tally::Calls;
 use crate::resource::kind::ResourceKind;

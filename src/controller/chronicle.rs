@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::controller::clock::Clock;
+use crate::controller::failure::Failure;
 use crate::controller::pass::pass_id;
-use crate::controller::workbench::Failure;
 use crate::plan::change::{Action, Op, Plan};
 use crate::resource::desired::Desired;
 use crate::resource::env_file::EnvValue;

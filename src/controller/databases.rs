@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::controller::workbench::{Failure, Workbench};
+use crate::controller::failure::Failure;
+use crate::controller::workbench::Workbench;
 use crate::provider::error::ErrorClass;
 use crate::provider::{Databases, DropPermit};
 use crate::resource::database::{Database, DatabaseState};

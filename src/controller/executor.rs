@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use futures::future;
 
 use crate::controller::databases::{DatabaseSteps, NO_DATABASE};
+use crate::controller::failure::Failure;
 use crate::controller::ledger::{close_intent, put_resource};
 use crate::controller::site_steps::{SiteSteps, begin_site};
-use crate::controller::workbench::{Failure, Workbench};
+use crate::controller::workbench::Workbench;
 use crate::plan::change::{Action, Op, Plan, Step};
 use crate::plan::dns::key_text;
 use crate::plan::draft::{Policy, growing, later};

@@ -29,6 +29,8 @@ const HALF_FILE_SCANS: u32 = 2;
 pub const PAUSE_ALL: &str = "pause";
 /// The document of the files' problems, for commands.
 pub const FILES: &str = "files";
+/// The document that tells of the directory.
+pub const DIRECTORY: &str = "directory";
 
 /// What a spec lets the loop do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

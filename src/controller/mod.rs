@@ -10,6 +10,7 @@ pub mod details;
 pub mod doubts;
 pub mod executor;
 pub mod existing;
+pub mod failure;
 pub mod file_events;
 pub mod fleet;
 pub mod former_life;

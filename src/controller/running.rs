@@ -52,9 +52,6 @@ const PANIC_RETRY: Duration = Duration::from_secs(60);
 const URGENT_WORKERS_DIVISOR: usize = 4;
 /// The longest a stop waits for passes under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
-/// The document that tells of the directory.
-pub const DIRECTORY: &str = "directory";
-
 /// The document of the limits the daemon keeps, so that commands beside it tell its times and not their own.
 pub const LIMITS: &str = "limits";
 

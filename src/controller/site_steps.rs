@@ -5,8 +5,9 @@ mod certificates;
 use std::collections::BTreeSet;
 
 use crate::controller::details::digest_environment;
+use crate::controller::failure::Failure;
 use crate::controller::ledger::{close_intent, open_intent, put_resource};
-use crate::controller::workbench::{Failure, Workbench};
+use crate::controller::workbench::Workbench;
 use crate::plan::change::{Action, Step};
 use crate::plan::draft::later;
 use crate::provider::error::ErrorClass;

@@ -1,8 +1,8 @@
 //! What a person can do about a client. Each form is a request of the API, sent by the live script with the token that the
 //! person types; the same commands for a terminal stand beside them, for wherever no script or no token is.
 
-use crate::api::dashboard::client::Subject;
 use crate::api::dashboard::html::{Html, text};
+use crate::api::dashboard::subject::Subject;
 use crate::status::Phase;
 use crate::store::history::{Deployment, DeploymentState};
 

@@ -8,36 +8,14 @@ use crate::api::dashboard::history;
 use crate::api::dashboard::html::{Html, absent, breakable, lasting, link, text, time, time_or};
 use crate::api::dashboard::panels::Panels;
 use crate::api::dashboard::standing::{self, Standing};
+use crate::api::dashboard::subject::Subject;
 use crate::api::moment::took;
 use crate::api::view::ClientView;
-use crate::resource::release::Pin;
 use crate::status::{Condition, ConditionType, Truth};
-use crate::store::Event;
-use crate::store::history::{Deployment, DeploymentState, Write};
+use crate::store::history::DeploymentState;
 
 /// Incidents that are shown, the newest.
 const INCIDENTS_SHOWN: usize = 5;
-
-/// Everything that the page shows.
-#[derive(Debug)]
-pub struct Subject {
-    /// As `status` shows it.
-    pub client: ClientView,
-    /// The server that its site is on.
-    pub server: Option<String>,
-    /// The rollback in force.
-    pub pin: Option<Pin>,
-    /// Newest first.
-    pub deployments: Vec<Deployment>,
-    /// What the deploy under way has printed, or the newest one that failed.
-    pub log: Option<String>,
-    /// Newest first.
-    pub events: Vec<Event>,
-    /// Writes of the newest pass that wrote or told something, oldest first.
-    pub writes: Vec<Write>,
-    /// Whether anything can be asked for through this interface.
-    pub acts: bool,
-}
 
 /// The page.
 pub fn render(subject: &Subject, panels: &Panels, now: Timestamp) -> String {

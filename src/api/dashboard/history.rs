@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::api::dashboard::client::Subject;
 use crate::api::dashboard::html::{Html, absent, breakable, text, time, time_or};
 use crate::api::dashboard::standing;
+use crate::api::dashboard::subject::Subject;
 use crate::api::moment::took;
 use crate::status::{ConditionType, Truth};
 use crate::store::history::{Deployment, DeploymentState, Write};

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod removals;
 pub mod save;
 pub mod standing;
+mod subject;
 pub mod wizard;
 
 use std::path::PathBuf;
@@ -33,10 +34,10 @@ use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 
 use crate::api::dashboard::budgets::Gauge;
-use crate::api::dashboard::client::Subject;
 use crate::api::dashboard::draft::{Answers, Draft, FORM_BYTES_MAX};
 use crate::api::dashboard::fleet::FleetQuery;
 use crate::api::dashboard::panels::Panels;
+use crate::api::dashboard::subject::Subject;
 use crate::api::dashboard::wizard::Surroundings;
 use crate::api::input::{Name, Number, unfit, unknown_number};
 use crate::api::problem::Problem;

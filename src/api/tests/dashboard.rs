@@ -72,7 +72,7 @@ async fn hostile() -> (Arc<MemoryStore>, i64) {
         problem: SpecProblem { reason: "Invalid".into(), message: NASTY.into() },
     };
     store.put_document(FILES, serde_json::to_value([problem]).ok().as_ref()).await.expect("noted");
-    store.put_document(crate::controller::running::DIRECTORY, Some(&NASTY.into())).await.expect("noted");
+    store.put_document(crate::controller::fleet::DIRECTORY, Some(&NASTY.into())).await.expect("noted");
     let event = Event {
         id: 0,
         at: Timestamp::now(),

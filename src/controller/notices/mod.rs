@@ -15,12 +15,11 @@ use tokio::sync::Mutex;
 
 use crate::controller::absence::Absences;
 use crate::controller::clock::Clock;
-use crate::controller::fleet::FILES;
+use crate::controller::fleet::{DIRECTORY, FILES};
 use crate::controller::notices::book::{Book, Notice, Way, Ways};
 use crate::controller::notices::problems::{of_client, of_installation};
 use crate::controller::notices::welcome::Welcome;
 use crate::controller::recovery::Recovery;
-use crate::controller::running::DIRECTORY;
 use crate::provider::{Answer, Hook, Mail};
 use crate::resource::letter::{Letter, LetterEvent};
 use crate::resource::name::{ClientName, HostName, Instance};

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::controller::fleet::DIRECTORY;
 use crate::controller::former_life::is_blank;
-use crate::controller::running::{Controller, DIRECTORY};
+use crate::controller::running::Controller;
 use crate::store::{EventKind, Stored};
 
 impl Controller {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 
+use crate::controller::failure::Failure;
 use crate::controller::ledger::{close_intent, open_intent};
 use crate::controller::site_steps::SiteSteps;
-use crate::controller::workbench::Failure;
 use crate::provider::error::{ErrorClass, ProviderError};
 use crate::provider::{Host, SiteRef};
 use crate::resource::kind::ResourceKind;
