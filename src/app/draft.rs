@@ -1,13 +1,9 @@
 //! A client that is not there, put into a copy of the state, so that a plan can be made for it before anything is saved.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use crate::resource::mark::Mark;
 use crate::resource::name::ClientName;
-use crate::resource::owned::Owned;
-use crate::status::Status;
 use crate::store::{AcceptedSpec, ClientRecord, Store, Stored, seal};
 
 /// Adds the client as the daemon would at first sight of its file.
@@ -19,16 +15,6 @@ pub async fn add(copy: &dyn Store, name: &ClientName, text: String) -> Stored<()
     let file = format!("{name}.yaml");
     // The hash tells a changed spec from the one before; there is none before.
     let accepted = AcceptedSpec { text, file, spec_hash: String::new(), at: Timestamp::now() };
-    copy.save(&ClientRecord {
-        name: name.clone(),
-        accepted: Some(accepted),
-        generation: 1,
-        observed_generation: 0,
-        reached_generation: 0,
-        owned: Owned::nothing(mark),
-        secrets: BTreeMap::new(),
-        pause: None,
-        status: Status::pending(),
-    })
-    .await
+    let draft = ClientRecord::new(name.clone(), mark);
+    copy.save(&ClientRecord { accepted: Some(accepted), generation: 1, ..draft }).await
 }

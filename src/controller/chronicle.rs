@@ -40,6 +40,8 @@ struct Noted {
     live: Option<u64>,
     failed: Option<u64>,
     health: Option<String>,
+    /// Bytes of the log that was seen; a log only grows.
+    log_bytes: Option<usize>,
 }
 
 /// The writer of the history.
@@ -92,9 +94,9 @@ impl Chronicle {
             live: releases.live.as_ref().map(|live| live.number),
             failed: releases.failed.as_ref().map(|failed| failed.number),
             health: health(record),
+            log_bytes: seen.log.map(str::len),
         };
-        let is_noted = self.noted.lock().get(&record.name) == Some(&now);
-        if is_noted && seen.log.is_none() {
+        if self.noted.lock().get(&record.name) == Some(&now) {
             return Ok(());
         }
         let rows: Vec<Deployment> = self

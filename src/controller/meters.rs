@@ -1,7 +1,7 @@
 //! What the loop counts of itself, for `/metrics`: passes, their time, the queue, the time from a commit to a site that is
 //! ready. Names follow controller-runtime and Crossplane under our own prefix.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
@@ -70,7 +70,7 @@ pub struct Meters {
     heartbeat: Gauge<f64, AtomicU64>,
     to_ready: Histogram,
     since: Timestamp,
-    reached: Mutex<BTreeSet<(Uid, u64)>>,
+    reached: Mutex<BTreeMap<Uid, u64>>,
 }
 
 impl Meters {
@@ -121,7 +121,8 @@ impl Meters {
     /// others nobody knows how long they took.
     pub fn reached(&self, record: &ClientRecord, now: Timestamp) {
         let Some(accepted) = record.accepted.as_ref().filter(|accepted| accepted.at >= self.since) else { return };
-        if self.reached.lock().insert((record.owned.mark.uid.clone(), record.generation)) {
+        let before = self.reached.lock().insert(record.owned.mark.uid.clone(), record.generation);
+        if before != Some(record.generation) {
             self.to_ready.observe(now.duration_since(accepted.at).as_secs_f64().max(0.0));
         }
     }

@@ -87,32 +87,18 @@ fn take_over(mine: &mut ClientRecord, seen: &ClientRecord, stored: &ClientRecord
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use jiff::Timestamp;
 
     use super::*;
     use crate::resource::mark::Mark;
     use crate::resource::name::{ClientName, Instance, Uid};
-    use crate::resource::owned::Owned;
     use crate::resource::removal::{ReclaimPolicy, Removal};
-    use crate::status::Status;
     use crate::store::Pause;
     use crate::store::memory::MemoryStore;
 
     fn record() -> ClientRecord {
         let mark = Mark { instance: Instance::trusted("test"), uid: Uid::trusted("uid") };
-        ClientRecord {
-            name: ClientName::trusted("acme"),
-            accepted: None,
-            generation: 1,
-            observed_generation: 0,
-            reached_generation: 0,
-            owned: Owned::nothing(mark),
-            secrets: BTreeMap::new(),
-            pause: None,
-            status: Status::pending(),
-        }
+        ClientRecord { generation: 1, ..ClientRecord::new(ClientName::trusted("acme"), mark) }
     }
 
     /// C27.

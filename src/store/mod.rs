@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::resource::mark::Mark;
 use crate::resource::name::{ClientName, Instance, ServerId, Uid};
 use crate::resource::owned::Owned;
 use crate::resource::secret::Secret;
@@ -46,6 +47,23 @@ pub struct ClientRecord {
     pub pause: Option<Pause>,
     /// What was last told.
     pub status: Status,
+}
+
+impl ClientRecord {
+    /// A client of which nothing is known but its name and its mark.
+    pub fn new(name: ClientName, mark: Mark) -> Self {
+        ClientRecord {
+            name,
+            accepted: None,
+            generation: 0,
+            observed_generation: 0,
+            reached_generation: 0,
+            owned: Owned::nothing(mark),
+            secrets: BTreeMap::new(),
+            pause: None,
+            status: Status::pending(),
+        }
+    }
 }
 
 /// A spec text that passed every check.

@@ -86,15 +86,7 @@ fn the_tokens_of_other_accounts_write_nothing_and_remove_nothing() {
         sim.still().await.unwrap();
         sim.stop();
         ELSEWHERE.store(true, Ordering::Relaxed);
-        sim.world.faults.add(Rule {
-            provider: Some("ploi".into()),
-            method: None,
-            path: None,
-            writes: false,
-            skip: 0,
-            times: u32::MAX,
-            effect: Effect::Status { code: 404, body: None, retry_after: None },
-        });
+        sim.world.faults.add(Rule::always("ploi", Effect::Status { code: 404, body: None, retry_after: None }));
         sim.specs.write("blog.yaml", &spec("blog", "www", "one"));
         sim.specs.remove("cafe.yaml");
         sim.world.faults.clear_calls();

@@ -45,15 +45,7 @@ fn a_host_that_is_closed_for_hours_is_asked_now_and_then_and_nothing_is_made_ane
         sim.until_ready("shop", 0).await.unwrap();
         sim.still().await.unwrap();
         sim.world.faults.clear_calls();
-        sim.world.faults.add(Rule {
-            provider: Some("ploi".into()),
-            method: None,
-            path: None,
-            writes: false,
-            skip: 0,
-            times: u32::MAX,
-            effect: Effect::Status { code: 503, body: None, retry_after: None },
-        });
+        sim.world.faults.add(Rule::always("ploi", Effect::Status { code: 503, body: None, retry_after: None }));
         sim.pass(MAINTENANCE).await;
         let calls = sim.world.faults.calls().into_iter().filter(|call| call.provider == "ploi").count();
         println!("{calls} calls in six hours of maintenance");

@@ -9,11 +9,9 @@ use super::{Admission, Fleet, SpecProblem};
 use crate::controller::watcher::{FileReading, Scan};
 use crate::resource::mark::Mark;
 use crate::resource::name::ClientName;
-use crate::resource::owned::Owned;
 use crate::spec::change::{refused_changes, spec_hash};
 use crate::spec::client_spec::{ClientSpec, MOVED_FROM_ANNOTATION};
 use crate::spec::parse::Parsed;
-use crate::status::Status;
 use crate::store::{AcceptedSpec, ClientRecord, Store, Stored, seal};
 
 /// Problems of a file by the clients whom they concern.
@@ -157,17 +155,7 @@ impl Fleet {
 
     fn new_client(&self, name: &ClientName) -> Stored<ClientRecord> {
         let mark = Mark { instance: self.options.instance.clone(), uid: seal::new_uid()? };
-        Ok(ClientRecord {
-            name: name.clone(),
-            accepted: None,
-            generation: 0,
-            observed_generation: 0,
-            reached_generation: 0,
-            owned: Owned::nothing(mark),
-            secrets: BTreeMap::new(),
-            pause: None,
-            status: Status::pending(),
-        })
+        Ok(ClientRecord::new(name.clone(), mark))
     }
 }
 

@@ -162,6 +162,11 @@ impl Book {
         }
     }
 
+    /// Whether anything is open of one client, or of the installation.
+    pub fn concerns(&self, client: Option<&ClientName>) -> bool {
+        self.open.iter().any(|open| open.topic.client.as_ref() == client)
+    }
+
     /// Forgets a client that is gone.
     pub fn forget(&mut self, client: &ClientName) {
         self.open.retain(|open| open.topic.client.as_ref() != Some(client));

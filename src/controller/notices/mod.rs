@@ -84,6 +84,9 @@ impl Notices {
             self.expect_welcome(record, domain).await;
         }
         let problems = of_client(record, now);
+        if problems.is_empty() && !self.concerns(&record.name).await? {
+            return Ok(()); // well, as before
+        }
         let further = spec.spec.notify.email.iter().map(ToString::to_string);
         let mut to = self.channels.operators.clone();
         to.extend(further.filter(|address| !self.channels.operators.contains(address)));
@@ -99,7 +102,21 @@ impl Notices {
     /// # Errors
     /// The state cannot be read or written.
     pub async fn forget(&self, client: &ClientName) -> Stored<()> {
+        if !self.concerns(client).await? {
+            return Ok(());
+        }
         self.change(|book, _| book.forget(client)).await
+    }
+
+    async fn concerns(&self, client: &ClientName) -> Stored<bool> {
+        if self.is_silent() {
+            return Ok(false);
+        }
+        let mut held = self.book.lock().await;
+        if held.is_none() {
+            *held = Some(self.stored().await?);
+        }
+        Ok(held.as_ref().is_some_and(|book| book.concerns(Some(client))))
     }
 
     /// Changes the book and writes it down where it changed.

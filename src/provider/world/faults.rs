@@ -65,6 +65,21 @@ pub struct Rule {
     pub effect: Effect,
 }
 
+impl Rule {
+    /// Every call to a provider, from now on.
+    pub fn always(provider: &str, effect: Effect) -> Self {
+        Rule {
+            provider: Some(provider.to_owned()),
+            method: None,
+            path: None,
+            writes: false,
+            skip: 0,
+            times: u32::MAX,
+            effect,
+        }
+    }
+}
+
 /// One call as the simulators saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
